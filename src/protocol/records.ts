@@ -1,0 +1,122 @@
+import type { RunErrorCode } from './codes.ts';
+import type { Outcome, Policy, Role } from './names.ts';
+
+/** Any JSON value. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** A JSON object. */
+export type JsonObject = { [key: string]: Json };
+
+/** Who is expected to answer a user message. */
+export type ReplyBy = 'pane' | 'app' | 'none';
+
+/** Options of a pane (PROTOCOL section 7). Times in ms. */
+export interface PaneOptions {
+  enabled: boolean;
+  policy: Policy;
+  startOn: 'message' | 'reply';
+  replyWaitMs: number;
+  debounceMs: number;
+  debounceMaxMs: number;
+  timeoutMs: number;
+  idleTimeoutMs: number;
+  /** Retries a run, after retryable provider errors. */
+  retries: number;
+  /** Longest text of the pane, in UTF-16 units. */
+  maxChars: number;
+  /** Messages given to the model. */
+  window: number;
+}
+
+/** What `session.opened` says of a pane: its kind, its working phases, and all its options. */
+export interface PaneDeclaration extends PaneOptions {
+  kind: string;
+  /** The pane's own working phases, in order. */
+  phases: string[];
+  /** Outdated by what happens to the transcript (false: reply, illustrations, chapters). */
+  driven: boolean;
+}
+
+/** Why a run ended in `error` (or `imaging_failed`). */
+export interface RunError {
+  code: RunErrorCode;
+  message: string;
+  retryable: boolean;
+}
+
+export interface AddedMessage {
+  id: string;
+  role: Role;
+  text: string;
+  generation: number;
+  final: boolean;
+  reply: ReplyBy;
+  /** The message that this one takes the place of, once it ends with text. */
+  replaces?: string;
+  /** The run of the reply pane that writes it. */
+  run?: string;
+}
+
+export type TaskStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+
+export interface Task {
+  id: string;
+  label: string;
+  status: TaskStatus;
+  attempt: number;
+  error?: RunError;
+  asset?: string;
+  startedAt?: string;
+  endedAt?: string;
+}
+
+export type CancelReason = 'superseded' | 'user' | 'closed' | 'deleted';
+
+/** One step of a run. Fields besides the first five depend on the phase (PROTOCOL section 5). */
+export interface PhaseFact {
+  type: 'pane.phase';
+  pane: string;
+  run: string;
+  generation: number;
+  phase: string;
+  attempt: number;
+  reason?: CancelReason | string;
+  error?: RunError;
+  retryAt?: string;
+  supersededBy?: string;
+  of?: string;
+  input?: JsonObject;
+  /** What the stages so far have made, for going on after a crash or a pause. */
+  checkpoint?: JsonObject;
+  /** The transcript that the run saw when its work began. */
+  covers?: number;
+  content?: JsonObject;
+}
+
+/** A record without its position, time and cause: what a statechart can say. PROTOCOL section 5. */
+export type Fact =
+  | { type: 'session.opened'; panes: { [pane: string]: PaneDeclaration } }
+  | { type: 'session.closed'; reason: string }
+  | { type: 'session.recovered'; runs: string[] }
+  | { type: 'message.added'; message: AddedMessage }
+  | { type: 'message.text'; text: { message: string; at: number; add: string } }
+  | { type: 'message.ended'; message: string; outcome: Outcome; reason?: string }
+  | { type: 'message.edited'; message: string; text: string; generation: number }
+  | { type: 'message.removed'; message: string; generation: number }
+  | PhaseFact
+  | { type: 'pane.paused'; pane: string; paused: boolean }
+  | { type: 'pane.content'; pane: string; run: string; key: string; value: Json; version: number }
+  | { type: 'task'; pane: string; run: string; task: Task };
+
+/** Where and when a fact stands in its session's journal. */
+export interface Stamp {
+  /** 1, 2, 3 … without gaps, per session. */
+  seq: number;
+  /** ISO 8601, UTC, ms; never decreasing in a session. */
+  at: string;
+  /** The id of the command that caused it. */
+  by?: string;
+}
+
+/** A durable fact. */
+export type Rec = Stamp & Fact;

@@ -1,0 +1,201 @@
+import { fold } from './fold.ts';
+import { isTerminal, isWorking } from './names.ts';
+import type { JsonObject, PaneDeclaration, PhaseFact, Rec } from './records.ts';
+import { emptyView, type View } from './view.ts';
+
+/** Version of the saved state and of the record format. A change of either needs a reader for the old one and a fixture test. */
+export const stateFormat = 1;
+
+/** Most run ids remembered per pane, to tell an old run (CONFLICT) from an unknown one (NOT_FOUND). */
+export const rememberedRuns = 32;
+
+/** A run that stands behind the working one (policy `queue`). */
+export interface QueuedRun {
+  run: string;
+  generation: number;
+  input: JsonObject | null;
+  of: string | null;
+}
+
+/** What the server knows of a pane besides its view. */
+export interface PrivatePane {
+  declaration: PaneDeclaration;
+  input: JsonObject | null;
+  of: string | null;
+  checkpoint: JsonObject | null;
+  /** The current run has announced a working phase. */
+  began: boolean;
+  /** The working phase (stage) that the run reached last; where a retry, a resume or a recovery goes on. */
+  stage: string | null;
+  /** The transcript when the current run's work began. */
+  sees: number | null;
+  /** Times that the current run was found unfinished at a start of the process. */
+  recoveries: number;
+  queue: QueuedRun[];
+  /** Earlier runs of this pane, newest last, bounded by `rememberedRuns`. */
+  past: string[];
+}
+
+/** A message that is still being written. */
+export interface OpenMessage {
+  /** The run of the reply pane that writes it; null = an app does, with `message.delta`. */
+  run: string | null;
+  /** Durable length in UTF-16 units. */
+  length: number;
+}
+
+/** The persisted state of a session: the view, and what is folded from the same records but not sent in snapshots. */
+export interface State {
+  format: typeof stateFormat;
+  view: View;
+  private: {
+    panes: { [name: string]: PrivatePane };
+    open: { [message: string]: OpenMessage };
+    /** An app is expected to answer the newest user message and has not begun. */
+    appReplies: boolean;
+    /** The last record was `session.closed`. */
+    closed: boolean;
+    /** Time of the newest record, so that `at` never decreases. */
+    at: string;
+  };
+}
+
+/** The state of a session before its first record. */
+export function emptyState(session: string): State {
+  return {
+    format: stateFormat,
+    view: emptyView(session),
+    private: { panes: {}, open: {}, appReplies: false, closed: false, at: '' },
+  };
+}
+
+/** The state after one more record: `fold` for the view, and the server's private part beside it. */
+export function foldState(state: State, record: Rec): State {
+  const next = foldPrivate(state, record);
+  return {
+    format: stateFormat,
+    view: fold(state.view, record),
+    private: { ...next, closed: record.type === 'session.closed', at: record.at },
+  };
+}
+
+type Private = State['private'];
+
+function foldPrivate(state: State, record: Rec): Private {
+  const old = state.private;
+  switch (record.type) {
+    case 'session.opened':
+      return { ...old, panes: declarePanes(old.panes, record.panes) };
+    case 'session.closed':
+    case 'pane.paused':
+    case 'pane.content':
+    case 'task':
+      return old;
+    case 'session.recovered':
+      return { ...old, panes: countRecoveries(old.panes, record.runs, state.view) };
+    case 'message.added':
+      return addMessage(old, record);
+    case 'message.text': {
+      const open = old.open[record.text.message];
+      if (open === undefined) return old;
+      return {
+        ...old,
+        open: { ...old.open, [record.text.message]: { ...open, length: record.text.at + record.text.add.length } },
+      };
+    }
+    case 'message.ended':
+      return { ...old, open: without(old.open, record.message) };
+    case 'message.edited':
+      return { ...old, appReplies: false };
+    case 'message.removed':
+      return { ...old, appReplies: false, open: without(old.open, record.message) };
+    case 'pane.phase': {
+      const pane = old.panes[record.pane];
+      if (pane === undefined) return old;
+      return { ...old, panes: { ...old.panes, [record.pane]: foldPhase(pane, record, state.view) } };
+    }
+  }
+}
+
+function declarePanes(old: Private['panes'], declared: { [name: string]: PaneDeclaration }): Private['panes'] {
+  const panes = { ...old };
+  for (const [name, declaration] of Object.entries(declared)) {
+    panes[name] = { ...(panes[name] ?? freshPane(declaration)), declaration };
+  }
+  return panes;
+}
+
+function freshPane(declaration: PaneDeclaration): PrivatePane {
+  return {
+    declaration,
+    input: null,
+    of: null,
+    checkpoint: null,
+    began: false,
+    stage: null,
+    sees: null,
+    recoveries: 0,
+    queue: [],
+    past: [],
+  };
+}
+
+function countRecoveries(old: Private['panes'], runs: string[], view: View): Private['panes'] {
+  const panes = { ...old };
+  for (const [name, pane] of Object.entries(old)) {
+    const run = view.panes[name]?.run;
+    if (run !== null && run !== undefined && runs.includes(run))
+      panes[name] = { ...pane, recoveries: pane.recoveries + 1 };
+  }
+  return panes;
+}
+
+function addMessage(old: Private, record: Rec & { type: 'message.added' }): Private {
+  const { message } = record;
+  const appReplies =
+    message.role === 'user' ? message.reply === 'app' : message.role === 'assistant' ? false : old.appReplies;
+  if (message.final) return { ...old, appReplies };
+  const open: OpenMessage = { run: message.run ?? null, length: message.text.length };
+  return { ...old, appReplies, open: { ...old.open, [message.id]: open } };
+}
+
+function foldPhase(pane: PrivatePane, fact: PhaseFact, view: View): PrivatePane {
+  if (fact.phase === 'queued') {
+    const queued: QueuedRun = {
+      run: fact.run,
+      generation: fact.generation,
+      input: fact.input ?? null,
+      of: fact.of ?? null,
+    };
+    return { ...pane, queue: [...pane.queue.filter((other) => other.run !== fact.run), queued] };
+  }
+  const current = view.panes[fact.pane]?.run ?? null;
+  const queued = pane.queue.find((other) => other.run === fact.run);
+  if (isTerminal(fact.phase) && fact.run !== current)
+    return { ...pane, queue: pane.queue.filter((other) => other !== queued) };
+  const next = fact.run === current ? { ...pane } : startRun(pane, current, queued);
+  if (fact.input !== undefined) next.input = fact.input;
+  if (fact.of !== undefined) next.of = fact.of;
+  if (fact.checkpoint !== undefined) next.checkpoint = fact.checkpoint;
+  if (isWorking(fact.phase)) {
+    if (!next.began) next.sees = view.transcript;
+    next.began = true;
+    next.stage = fact.phase;
+  }
+  return next;
+}
+
+function startRun(pane: PrivatePane, previous: string | null, queued: QueuedRun | undefined): PrivatePane {
+  return {
+    ...freshPane(pane.declaration),
+    input: queued?.input ?? null,
+    of: queued?.of ?? null,
+    queue: pane.queue.filter((other) => other !== queued),
+    past: previous === null ? pane.past : [...pane.past, previous].slice(-rememberedRuns),
+  };
+}
+
+function without<T>(map: { [key: string]: T }, key: string): { [key: string]: T } {
+  const { [key]: _, ...rest } = map;
+  return rest;
+}
