@@ -1,4 +1,3 @@
-/// <reference path="../ports/abort.d.ts" />
 import type { TextRequest } from '../ports/models.ts';
 import type { Json, JsonObject, PaneOptions } from '../protocol/records.ts';
 import type { Message } from '../protocol/view.ts';

@@ -1,4 +1,3 @@
-/// <reference path="./abort.d.ts" />
 import type { Message } from '../protocol/view.ts';
 
 export interface PromptMessage {

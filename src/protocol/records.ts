@@ -80,7 +80,8 @@ export interface PhaseFact {
   generation: number;
   phase: string;
   attempt: number;
-  reason?: CancelReason | string;
+  /** A CancelReason in `cancelled`; elsewhere a short word or sentence. */
+  reason?: string;
   error?: RunError;
   retryAt?: string;
   supersededBy?: string;
