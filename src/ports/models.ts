@@ -17,6 +17,8 @@ export interface TextRequest {
     current: string;
     /** Longest useful answer, in UTF-16 units. */
     maxChars: number;
+    /** What the text is for: an engine without a model works differently for each. A model reads it in the prompt. */
+    purpose?: 'summary' | 'scene';
   };
   maxTokens?: number;
 }

@@ -44,7 +44,10 @@ export const commandSchema = z.discriminatedUnion('type', [
     final: z.boolean().optional(),
     reply: z.boolean().optional(),
   }),
-  command('message.delta', {
+  z.strictObject({
+    type: z.literal('message.delta'),
+    ...common,
+    // Only correlates the answer: the place in the text makes a delta idempotent.
     id: id.optional(),
     message,
     at: units,

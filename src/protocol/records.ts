@@ -89,6 +89,8 @@ export interface PhaseFact {
   input?: JsonObject;
   /** What the stages so far have made, for going on after a crash or a pause. */
   checkpoint?: JsonObject;
+  /** In `paused`, when work has begun: the stage that `resume` goes on with. */
+  stage?: string;
   /** The transcript that the run saw when its work began. */
   covers?: number;
   content?: JsonObject;

@@ -1,6 +1,6 @@
 import { fold } from './fold.ts';
 import { isTerminal, isWorking } from './names.ts';
-import type { JsonObject, PaneDeclaration, PhaseFact, Rec } from './records.ts';
+import type { JsonObject, PaneDeclaration, PhaseFact, Rec, ReplyBy } from './records.ts';
 import { emptyView, type View } from './view.ts';
 
 /** Version of the saved state and of the record format. A change of either needs a reader for the old one and a fixture test. */
@@ -40,8 +40,10 @@ export interface PrivatePane {
 export interface OpenMessage {
   /** The run of the reply pane that writes it; null = an app does, with `message.delta`. */
   run: string | null;
-  /** Durable length in UTF-16 units. */
+  /** Length on record, in UTF-16 units. */
   length: number;
+  /** Who is to answer it once it is final. */
+  reply: ReplyBy;
 }
 
 /** The persisted state of a session: the view, and what is folded from the same records but not sent in snapshots. */
@@ -53,7 +55,7 @@ export interface State {
     open: { [message: string]: OpenMessage };
     /** An app is expected to answer the newest user message and has not begun. */
     appReplies: boolean;
-    /** The last record was `session.closed`. */
+    /** Closed by `session.close`, and no command has changed anything since. */
     closed: boolean;
     /** Time of the newest record, so that `at` never decreases. */
     at: string;
@@ -155,7 +157,7 @@ function addMessage(old: Private, record: Rec & { type: 'message.added' }): Priv
   const appReplies =
     message.role === 'user' ? message.reply === 'app' : message.role === 'assistant' ? false : old.appReplies;
   if (message.final) return { ...old, appReplies };
-  const open: OpenMessage = { run: message.run ?? null, length: message.text.length };
+  const open: OpenMessage = { run: message.run ?? null, length: message.text.length, reply: message.reply };
   return { ...old, appReplies, open: { ...old.open, [message.id]: open } };
 }
 
@@ -182,6 +184,7 @@ function foldPhase(pane: PrivatePane, fact: PhaseFact, view: View): PrivatePane 
     next.began = true;
     next.stage = fact.phase;
   }
+  if (fact.stage !== undefined) next.stage = fact.stage;
   return next;
 }
 

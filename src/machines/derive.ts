@@ -1,0 +1,66 @@
+import { isTerminal, isWorking } from '../protocol/names.ts';
+import type { Message, PaneView, View } from '../protocol/view.ts';
+import type { PrivatePane, State } from '../protocol/state.ts';
+import type { Hold } from './pane-types.ts';
+
+/** Everything here is derived from the folded state, so that it holds after a restart as well. */
+
+/** A run of the pane has not ended. */
+export function isOpen(pane: PaneView): boolean {
+  return pane.run !== null && pane.phase !== 'idle' && !isTerminal(pane.phase);
+}
+
+/** Whether a reply is on its way: what panes with `startOn: reply` wait for. PROTOCOL section 7. */
+export function replyHold(state: State): Hold {
+  if (Object.keys(state.private.open).length > 0) return 'replying';
+  const reply = state.view.panes['reply'];
+  if (reply !== undefined && isOpen(reply)) {
+    return isWorking(reply.phase) || reply.phase === 'retrying' || reply.phase === 'cancelling'
+      ? 'replying'
+      : 'expected';
+  }
+  return state.private.appReplies ? 'expected' : 'none';
+}
+
+/** The panes that hear of every move of the transcript. */
+export function drivenPanes(state: State): string[] {
+  return Object.entries(state.private.panes)
+    .filter(([, pane]) => pane.declaration.driven && pane.declaration.enabled)
+    .map(([name]) => name);
+}
+
+/** A settled pane that does not cover the transcript, with nothing that says why (a `latest` pane whose process ended): it is due a run. */
+export function owesRun(view: PaneView, pane: PrivatePane, transcript: number): boolean {
+  const { driven, enabled } = pane.declaration;
+  if (!driven || !enabled || view.paused || transcript === 0) return false;
+  const settled = view.phase === 'idle' || view.phase === 'updated' || view.phase === 'unchanged';
+  return settled && (view.covers ?? 0) !== transcript;
+}
+
+/** Something of this session goes on by itself: an open run that is not paused, or a message that is being written. */
+export function isUnfinished(state: State): boolean {
+  return (
+    Object.keys(state.private.open).length > 0 ||
+    Object.values(state.view.panes).some(
+      (pane) => (isOpen(pane) && pane.phase !== 'paused') || (pane.queued.length > 0 && !pane.paused),
+    )
+  );
+}
+
+/** Runs that were going on by themselves. */
+export function unfinishedRuns(state: State): string[] {
+  return Object.values(state.view.panes).flatMap((pane) =>
+    isOpen(pane) && pane.phase !== 'paused' && pane.run !== null ? [pane.run] : [],
+  );
+}
+
+/** The newest user message: what the reply pane answers. */
+export function answeredMessage(view: View): Message | undefined {
+  return view.messages.findLast((message) => message.role === 'user');
+}
+
+/** The answer that a new reply takes the place of: the last assistant message after the newest user message. */
+export function replacedReply(view: View): Message | undefined {
+  const last = view.messages.findLast((message) => message.role !== 'system');
+  return last !== undefined && last.role === 'assistant' && last.final ? last : undefined;
+}

@@ -1,0 +1,112 @@
+import { isTerminal } from '../protocol/names.ts';
+import type { Fact, RunError } from '../protocol/records.ts';
+import type { PrivatePane, State } from '../protocol/state.ts';
+import type { PaneView } from '../protocol/view.ts';
+import { isOpen, replyHold, unfinishedRuns } from './derive.ts';
+import { announcement } from './pane-steps.ts';
+import type { Boot, ChartOptions, PaneInput } from './pane-types.ts';
+
+/** A run found unfinished this many times is ended: it may be what kills the process. PROTOCOL section 5. */
+export const maxRecoveries = 3;
+
+/**
+ * What is on record before unfinished work goes on after a crash or a stop of the process: the recovery itself, and the ends of what cannot
+ * go on. PROTOCOL section 5, "After a crash". Empty when nothing was going on.
+ */
+export function recoveryFacts(state: State): Fact[] {
+  const runs = unfinishedRuns(state);
+  if (runs.length === 0) return [];
+  const facts: Fact[] = [{ type: 'session.recovered', runs }];
+  for (const [name, view] of Object.entries(state.view.panes)) {
+    const pane = state.private.panes[name];
+    if (pane !== undefined && isOpen(view) && view.phase !== 'paused') facts.push(...endsOf(state, name, view, pane));
+  }
+  return facts;
+}
+
+function endsOf(state: State, name: string, view: PaneView, pane: PrivatePane): Fact[] {
+  if (view.run === null) return [];
+  const end = {
+    type: 'pane.phase',
+    pane: name,
+    run: view.run,
+    generation: view.generation,
+    attempt: view.attempt,
+  } as const;
+  const written = Object.entries(state.private.open).find(([, open]) => open.run === view.run);
+
+  if (view.phase === 'cancelling') {
+    const stopped: Fact[] =
+      written === undefined ? [] : [{ type: 'message.ended', message: written[0], outcome: 'stopped', reason: 'user' }];
+    return [...stopped, { ...end, phase: 'cancelled', reason: 'user' }];
+  }
+  if (written !== undefined && written[1].length > 0) {
+    return [
+      { type: 'message.ended', message: written[0], outcome: 'failed', reason: 'interrupted' },
+      { ...end, phase: 'error', error: interrupted('the process ended while the text was being written') },
+    ];
+  }
+  if (pane.began && pane.recoveries + 1 >= maxRecoveries) {
+    return [
+      { ...end, phase: 'error', error: interrupted(`found unfinished at ${maxRecoveries} starts of the process`) },
+    ];
+  }
+  return [];
+}
+
+function interrupted(message: string): RunError {
+  return { code: 'interrupted', message, retryable: true };
+}
+
+/** What a pane's chart starts from: one pure function of the state, for the first start, a wake, a recovery and a crash of the actor alike. */
+export function recover(state: State, name: string, nowMs: number, unwinding = 0): PaneInput | undefined {
+  const view = state.view.panes[name];
+  const pane = state.private.panes[name];
+  if (view === undefined || pane === undefined) return undefined;
+  const boot = bootOf(view, pane, nowMs);
+  const open = isOpen(view);
+  return {
+    session: state.view.session,
+    pane: name,
+    options: chartOptions(pane.declaration),
+    boot,
+    run: view.run ?? '',
+    generation: view.generation,
+    attempt: boot.at === 'work' && boot.backoffMs === null ? view.attempt + 1 : view.attempt,
+    open,
+    begun: open && pane.began,
+    stage: pane.stage ?? pane.declaration.phases[0] ?? '',
+    direct: view.phase === 'paused' && !pane.began && pane.stage !== null,
+    announced: open && view.run !== null ? announcement(view.run, view.generation, view.phase, view.attempt) : '',
+    queue: pane.queue.map(({ run, generation, input }) => ({ run, generation, direct: input !== null })),
+    paused: view.paused,
+    hold: replyHold(state),
+    unwinding,
+  };
+}
+
+function bootOf(view: PaneView, pane: PrivatePane, nowMs: number): Boot {
+  if (!isOpen(view))
+    return view.paused ? { at: 'paused' } : { at: 'settled', phase: isTerminal(view.phase) ? view.phase : 'idle' };
+  switch (view.phase) {
+    case 'waiting':
+    case 'debouncing':
+      return { at: 'start' };
+    case 'paused':
+      return { at: 'paused' };
+    case 'retrying':
+      return {
+        at: 'work',
+        stage: pane.stage ?? '',
+        backoffMs: Math.max(0, Date.parse(view.retryAt ?? '') - nowMs || 0),
+      };
+    default:
+      return { at: 'work', stage: view.phase, backoffMs: null };
+  }
+}
+
+/** The options that the chart reads. */
+export function chartOptions(options: ChartOptions): ChartOptions {
+  const { policy, startOn, replyWaitMs, debounceMs, debounceMaxMs, timeoutMs, idleTimeoutMs, retries } = options;
+  return { policy, startOn, replyWaitMs, debounceMs, debounceMaxMs, timeoutMs, idleTimeoutMs, retries };
+}

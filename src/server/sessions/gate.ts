@@ -1,0 +1,437 @@
+import { createActor, type Actor } from 'xstate';
+import { decide } from '../../machines/decide.ts';
+import type { Decision, Knowledge } from '../../machines/decision.ts';
+import { drivenPanes, isOpen, isUnfinished, owesRun, replacedReply, replyHold } from '../../machines/derive.ts';
+import type { PaneEmitted } from '../../machines/pane-types.ts';
+import type { StageInput } from '../../machines/pane-setup.ts';
+import { recover, recoveryFacts } from '../../machines/recover.ts';
+import type { SessionEmitted, SessionEvent, SessionMachine } from '../../machines/session.ts';
+import type { Clock, Ids } from '../../ports/clock.ts';
+import type { Command } from '../../protocol/commands.ts';
+import type { WireError } from '../../protocol/codes.ts';
+import type { LiveFrame } from '../../protocol/frames.ts';
+import { isTerminal, type Outcome } from '../../protocol/names.ts';
+import type { Fact, PhaseFact, Rec } from '../../protocol/records.ts';
+import { foldState, type State } from '../../protocol/state.ts';
+import { Draft, type TextPiece } from './draft.ts';
+import { LiveState } from './live-state.ts';
+import type { Turn } from './turn.ts';
+
+/** What the gate tells its session. */
+export interface GateEvents {
+  /** A turn is over and has made something. */
+  turned(turn: Turn): void;
+  /** A record was proposed: for metrics. */
+  proposed(record: Rec, before: State): void;
+  live(frame: LiveFrame, afterSeq: number): void;
+  crashed(pane: string, error: unknown): void;
+  /** A turn threw: nothing of it may stay. */
+  broken(error: unknown, turn: Turn): void;
+  /** Bodies of this pane that have not ended. */
+  bodies(pane: string): number;
+  /** Aborts them: the actor that would have is dead. */
+  stopBodies(pane: string): void;
+}
+
+type PaneRef = { on(type: '*', handler: (emitted: PaneEmitted) => void): unknown };
+
+/**
+ * The one gate of a session: commands, reports of stages and timers all pass here, one at a time. Each is a turn: the statechart takes the
+ * event at once, what it says becomes records of the *proposed* state, and everything of the turn is one append. ARCHITECTURE.md, "One gate".
+ */
+export class Gate {
+  proposed: State;
+  readonly #machine: SessionMachine;
+  readonly #clock: Clock;
+  readonly #ids: Ids;
+  readonly #events: GateEvents;
+  readonly #live: LiveState;
+  readonly #drafts = new Map<string, Draft>();
+  readonly #idleTimers = new Map<string, unknown>();
+  readonly #spawned = new Set<string>();
+  #actor: Actor<SessionMachine> | null = null;
+  #turn: Turn | null = null;
+  #told: { transcript: number; generation: number; hold: string };
+
+  constructor(state: State, machine: SessionMachine, clock: Clock, ids: Ids, events: GateEvents) {
+    this.proposed = state;
+    this.#machine = machine;
+    this.#clock = clock;
+    this.#ids = ids;
+    this.#events = events;
+    this.#live = new LiveState(clock, (frame) => this.#sendLive(frame));
+    this.#told = { transcript: state.view.transcript, generation: state.view.generation, hold: 'none' };
+  }
+
+  /** True while it has an actor. */
+  get awake(): boolean {
+    return this.#actor !== null;
+  }
+
+  get idle(): boolean {
+    return this.#drafts.size === 0 && !isUnfinished(this.proposed);
+  }
+
+  /** Runs `fn` as a turn; inside a turn, as part of it. Returns the turn, already handed on. */
+  turn(fn: (turn: Turn) => void, by?: string): Turn {
+    if (this.#turn !== null) {
+      fn(this.#turn);
+      return this.#turn;
+    }
+    const turn: Turn = { by, records: [], key: undefined, accepted: undefined, after: this.proposed, done: () => undefined };
+    this.#turn = turn;
+    try {
+      fn(turn);
+      this.#settle();
+    } catch (error) {
+      // Half a turn must not be stored, and what it proposed must not stay: the session starts again from what is committed.
+      this.#turn = null;
+      this.#events.broken(error, turn);
+      return turn;
+    }
+    this.#turn = null;
+    turn.after = this.proposed;
+    if (turn.records.length > 0 || turn.key !== undefined) this.#events.turned(turn);
+    return turn;
+  }
+
+  /** Decides a command and, unless it is refused, does it as one turn. `finish` sees the turn before it is handed on. */
+  command(command: Command, known: Knowledge, finish: (turn: Turn, made: { message?: string; run?: string }) => void): WireError | null {
+    const decision = decide(this.proposed, command, known);
+    if (decision.kind === 'refuse') return decision.error;
+    this.turn((turn) => {
+      const made = this.#do(decision, command.id !== undefined);
+      this.#settle();
+      const run = turn.accepted ?? made.run;
+      finish(turn, { ...(made.message === undefined ? {} : { message: made.message }), ...(run === undefined ? {} : { run }) });
+    }, command.id);
+    return null;
+  }
+
+  /** Goes on with what the state says was unfinished. */
+  start(texts: ReadonlyMap<string, string>): void {
+    this.turn(() => {
+      for (const fact of recoveryFacts(this.proposed)) this.#push(fact);
+      for (const [message, open] of Object.entries(this.proposed.private.open)) {
+        if (open.run === null) this.#openDraft(message, null, texts.get(message) ?? '');
+      }
+      const { panes, transcript } = this.proposed.view;
+      const due = Object.keys(panes).filter((name) => {
+        const pane = this.proposed.private.panes[name];
+        const view = panes[name];
+        return pane !== undefined && view !== undefined && owesRun(view, pane, transcript);
+      });
+      const busy = Object.keys(panes).filter((name) => {
+        const view = panes[name];
+        return view !== undefined && ((isOpen(view) && view.phase !== 'paused') || (view.queued.length > 0 && !view.paused));
+      });
+      this.#ensure([...busy, ...due]);
+      if (due.length > 0) this.#fanOut(due);
+    });
+  }
+
+  /** Stops everything without a record: calls are aborted, timers cleared. What is proposed and not stored is forgotten by the caller. */
+  stop(): void {
+    this.#actor?.stop();
+    this.#actor = null;
+    this.#spawned.clear();
+    this.#live.clearAll();
+    for (const draft of this.#drafts.values()) draft.finish();
+    for (const timer of this.#idleTimers.values()) this.#clock.clearTimeout(timer);
+    this.#drafts.clear();
+    this.#idleTimers.clear();
+  }
+
+  /** Starts again from a state, after `stop`. */
+  reset(state: State): void {
+    this.proposed = state;
+    this.#told = { transcript: state.view.transcript, generation: state.view.generation, hold: 'none' };
+  }
+
+  /** A body that was stopped has ended. */
+  unwound(pane: string): void {
+    if (this.#actor === null || !this.#spawned.has(pane)) return;
+    this.turn(() => this.#send({ type: 'tell', pane, event: { type: 'unwound' } }));
+  }
+
+  /** The text of a message that is being written, with what has come since the last record. */
+  draft(message: string): Draft | undefined {
+    return this.#drafts.get(message);
+  }
+
+  /** The newest live state, for a subscriber that comes late: as of the committed state. */
+  liveFrames(committed: State): LiveFrame[] {
+    const session = this.proposed.view.session;
+    const frames: LiveFrame[] = this.#live.frames().map((frame) => ({ type: 'live', session, ...frame }));
+    for (const draft of this.#drafts.values()) {
+      const at = committed.private.open[draft.message]?.length;
+      if (at !== undefined && draft.text.length > at) frames.push(this.#textFrame(draft, { message: draft.message, at, add: draft.text.slice(at) }));
+    }
+    return frames;
+  }
+
+  /** Text from the run of a pane for the message that it writes; the first opens the message. */
+  write(input: StageInput, add: string): void {
+    this.turn(() => {
+      const draft = [...this.#drafts.values()].find((candidate) => candidate.run === input.run) ?? this.#openReply(input.run);
+      draft.append(add);
+    });
+  }
+
+  /** Ephemeral news of a run. */
+  live(frame: Omit<LiveFrame, 'type' | 'session'>): void {
+    const current = frame.pane === undefined ? undefined : this.proposed.view.panes[frame.pane];
+    if (frame.pane !== undefined && current?.run === frame.run) this.#live.set(frame.pane, frame);
+  }
+
+  // ---- doing what was decided
+
+  #do(decision: Exclude<Decision, { kind: 'refuse' }>, ackWanted: boolean): { message?: string; run?: string } {
+    if (decision.kind === 'write') return this.#writeDelta(decision, ackWanted);
+    this.#ensure(decision.spawn ?? []);
+    for (const fact of decision.facts ?? []) this.#endOrPush(fact);
+    for (const event of decision.events) this.#send(event);
+    if (decision.message !== undefined) this.#openAppDraft(decision.message);
+    return decision;
+  }
+
+  #writeDelta(decision: Extract<Decision, { kind: 'write' }>, ackWanted: boolean): { message?: string; run?: string } {
+    const draft = this.#drafts.get(decision.message);
+    if (draft === undefined) return {};
+    if (decision.add !== '') draft.append(decision.add, { ackWanted });
+    if (decision.end === null) {
+      this.#watchIdle(decision.message);
+      return { message: decision.message };
+    }
+    const answer = this.proposed.private.open[decision.message]?.reply === 'pane' ? this.#ids.uuid() : null;
+    this.#endDraft(draft, decision.end);
+    if (answer === null) return { message: decision.message };
+    this.#ensure(['reply']);
+    const { generation } = this.proposed.view;
+    this.#send({ type: 'tell', pane: 'reply', event: { type: 'update', run: answer, generation, hold: 'none', at: this.#clock.now() } });
+    return { message: decision.message, run: answer };
+  }
+
+  #endOrPush(fact: Fact): void {
+    const draft = fact.type === 'message.ended' ? this.#drafts.get(fact.message) : undefined;
+    if (fact.type === 'message.ended' && draft !== undefined) this.#endDraft(draft, fact.outcome, fact.reason);
+    else this.#push(fact);
+  }
+
+  /** Tells the panes what has become of the transcript and of the reply, until nothing changes any more. */
+  #settle(): void {
+    for (let rounds = 0; rounds < 50; rounds += 1) {
+      const { transcript, generation } = this.proposed.view;
+      const hold = replyHold(this.proposed);
+      if (transcript !== this.#told.transcript || generation !== this.#told.generation) {
+        this.#told = { transcript, generation, hold };
+        const driven = drivenPanes(this.proposed);
+        this.#ensure(driven);
+        this.#fanOut(driven);
+      } else if (hold !== this.#told.hold) {
+        this.#told.hold = hold;
+        this.#send({ type: 'hold', panes: drivenPanes(this.proposed).filter((pane) => this.#spawned.has(pane)), hold, at: this.#clock.now() });
+      } else return;
+    }
+    throw new Error('the session did not settle: panes and replies keep outdating each other');
+  }
+
+  #fanOut(panes: string[]): void {
+    const runs = Object.fromEntries(panes.map((pane) => [pane, this.#ids.uuid()]));
+    this.#send({ type: 'transcript', runs, hold: replyHold(this.proposed), at: this.#clock.now() });
+  }
+
+  // ---- actors
+
+  #send(event: SessionEvent): void {
+    this.#wake().send(event);
+  }
+
+  #wake(): Actor<SessionMachine> {
+    if (this.#actor !== null) return this.#actor;
+    const { session, generation } = this.proposed.view;
+    const clock = {
+      setTimeout: (fn: () => void, delayMs: number) => this.#clock.setTimeout(() => this.turn(() => fn()), delayMs),
+      clearTimeout: (timer: unknown) => this.#clock.clearTimeout(timer),
+    };
+    const actor = createActor(this.#machine, { input: { session, generation, hold: 'none' }, clock });
+    actor.on('*', (emitted) => this.#hear(emitted));
+    // Without an error observer a fault of the root would end the process.
+    actor.subscribe({ error: (error) => this.#events.crashed('', error) });
+    this.#actor = actor;
+    this.#told.hold = 'none';
+    actor.start();
+    return actor;
+  }
+
+  /** Spawns the panes that are not there yet; listens before they start. */
+  #ensure(panes: readonly string[]): void {
+    const missing = [...new Set(panes)].filter((pane) => !this.#spawned.has(pane));
+    if (missing.length === 0) return;
+    const nowMs = this.#clock.now();
+    const inputs = missing.flatMap((pane) => recover(this.proposed, pane, nowMs, this.#events.bodies(pane)) ?? []);
+    const actor = this.#wake();
+    actor.send({ type: 'spawn', panes: inputs });
+    const { children } = actor.getSnapshot();
+    for (const { pane } of inputs) {
+      this.#spawned.add(pane);
+      // Every child of a session is a pane; xstate types children by the union of all logics.
+      const ref = children[pane] as unknown as PaneRef | undefined;
+      ref?.on('*', (emitted) => this.#hear(emitted));
+    }
+    actor.send({ type: 'start', panes: inputs.map((input) => input.pane) });
+  }
+
+  #hear(emitted: PaneEmitted | SessionEmitted): void {
+    switch (emitted.type) {
+      case 'fact':
+        this.#say(emitted.fact, 'retryInMs' in emitted ? emitted.retryInMs : undefined);
+        return;
+      case 'accepted':
+        if (this.#turn !== null) this.#turn.accepted = emitted.run;
+        return;
+      case 'draining':
+        this.#live.set(emitted.pane, { pane: emitted.pane, run: emitted.run, wait: { reason: 'draining' } });
+        return;
+      case 'crashed':
+        this.#buryPane(emitted.pane, emitted.error);
+    }
+  }
+
+  /** A crashed pane: its run ends in `error internal`, its calls are aborted, the next event spawns it again. The session lives on. */
+  #buryPane(pane: string, error: unknown): void {
+    this.#spawned.delete(pane);
+    this.#events.crashed(pane, error);
+    this.#events.stopBodies(pane);
+    const view = this.proposed.view.panes[pane];
+    if (view === undefined || view.run === null || !isOpen(view)) return;
+    const { run, generation, attempt } = view;
+    this.#say({
+      type: 'pane.phase',
+      pane,
+      run,
+      generation,
+      phase: 'error',
+      attempt,
+      error: { code: 'internal', message: 'the pane failed; the log of the server says why', retryable: true },
+    });
+  }
+
+  // ---- records
+
+  #say(fact: Fact, retryInMs?: number): void {
+    if (fact.type !== 'pane.phase') {
+      this.#push(fact);
+      return;
+    }
+    const whole: PhaseFact = { ...fact };
+    if (retryInMs !== undefined) whole.retryAt = new Date(this.#clock.now() + retryInMs).toISOString();
+    const isCurrent = this.proposed.view.panes[fact.pane]?.run === fact.run;
+    if (isTerminal(fact.phase) && isCurrent) {
+      const draft = [...this.#drafts.values()].find((candidate) => candidate.run === fact.run);
+      if (draft !== undefined) {
+        this.#endDraft(draft, outcomeOf(fact.phase), fact.reason ?? fact.error?.code);
+        if (fact.content !== undefined) whole.content = { ...fact.content, message: draft.message };
+      }
+      const covers = this.#covers(fact);
+      if (covers !== undefined) whole.covers = covers;
+    }
+    // Live news belongs to a phase of a run: the next one begins without.
+    if (isCurrent || fact.phase !== 'queued') this.#live.clear(fact.pane);
+    this.#push(whole);
+  }
+
+  /** `updated` and `unchanged` of a transcript-driven pane say which transcript the run saw when its work began. */
+  #covers(fact: PhaseFact): number | undefined {
+    const pane = this.proposed.private.panes[fact.pane];
+    if (pane?.declaration.driven !== true || (fact.phase !== 'updated' && fact.phase !== 'unchanged')) return undefined;
+    return pane.sees ?? this.proposed.view.transcript;
+  }
+
+  #push(fact: Fact): void {
+    const turn = this.#turn;
+    if (turn === null) {
+      this.turn(() => this.#push(fact));
+      return;
+    }
+    const before = this.proposed;
+    const nowIso = new Date(this.#clock.now()).toISOString();
+    const at = nowIso > before.private.at ? nowIso : before.private.at;
+    const record: Rec = { seq: before.view.seq + 1, at, ...(turn.by === undefined ? {} : { by: turn.by }), ...fact };
+    this.proposed = foldState(before, record);
+    turn.records.push(record);
+    this.#events.proposed(record, before);
+  }
+
+  // ---- texts that are being written
+
+  #openReply(run: string): Draft {
+    const reused = Object.entries(this.proposed.private.open).find(([, open]) => open.run === run);
+    if (reused !== undefined) return this.#openDraft(reused[0], run, '');
+    const { view } = this.proposed;
+    const id = this.#ids.uuid();
+    const replaces = replacedReply(view)?.id;
+    this.#push({
+      type: 'message.added',
+      message: { id, role: 'assistant', text: '', generation: view.generation, final: false, reply: 'none', run, ...(replaces === undefined ? {} : { replaces }) },
+    });
+    return this.#openDraft(id, run, '');
+  }
+
+  #openAppDraft(message: string): void {
+    const open = this.proposed.private.open[message];
+    if (open === undefined || open.run !== null || this.#drafts.has(message)) return;
+    this.#openDraft(message, null, this.proposed.view.messages.find((candidate) => candidate.id === message)?.text ?? '');
+  }
+
+  #openDraft(message: string, run: string | null, text: string): Draft {
+    const draft: Draft = new Draft({ message, run, text }, this.#clock, {
+      live: (piece) => this.#events.live(this.#textFrame(draft, piece), this.proposed.view.seq),
+      record: (piece) => this.#push({ type: 'message.text', text: piece }),
+    });
+    this.#drafts.set(message, draft);
+    if (run === null) this.#watchIdle(message);
+    return draft;
+  }
+
+  /** An app that stops sending: its message ends as `failed`. PROTOCOL section 4, `message.delta`. */
+  #watchIdle(message: string): void {
+    this.#clock.clearTimeout(this.#idleTimers.get(message));
+    const idleMs = this.proposed.private.panes['reply']?.declaration.idleTimeoutMs ?? 30_000;
+    this.#idleTimers.set(
+      message,
+      this.#clock.setTimeout(() => {
+        const draft = this.#drafts.get(message);
+        if (draft !== undefined) this.turn(() => this.#endDraft(draft, 'failed', 'idle_timeout'));
+      }, idleMs),
+    );
+  }
+
+  #endDraft(draft: Draft, outcome: Outcome, reason?: string): void {
+    const { message } = draft;
+    draft.finish();
+    this.#drafts.delete(message);
+    this.#clock.clearTimeout(this.#idleTimers.get(message));
+    this.#idleTimers.delete(message);
+    const rest = draft.rest();
+    if (rest.add !== '') this.#push({ type: 'message.text', text: rest });
+    this.#push({ type: 'message.ended', message, outcome, ...(reason === undefined ? {} : { reason }) });
+  }
+
+  #textFrame(draft: Draft, text: TextPiece): LiveFrame {
+    const { session, panes } = this.proposed.view;
+    if (draft.run === null) return { type: 'live', session, text };
+    const pane = Object.entries(panes).find(([, view]) => view.run === draft.run);
+    return pane === undefined ? { type: 'live', session, text } : { type: 'live', session, pane: pane[0], run: draft.run, attempt: pane[1].attempt, text };
+  }
+
+  #sendLive(frame: Omit<LiveFrame, 'type' | 'session'>): void {
+    const { session, seq } = this.proposed.view;
+    this.#events.live({ type: 'live', session, ...frame }, seq);
+  }
+}
+
+function outcomeOf(phase: string): Outcome {
+  if (phase === 'updated' || phase === 'unchanged') return 'complete';
+  return phase === 'cancelled' ? 'stopped' : 'failed';
+}

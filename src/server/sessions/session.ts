@@ -1,0 +1,363 @@
+import type { Knowledge } from '../../machines/decision.ts';
+import type { SessionMachine } from '../../machines/session.ts';
+import type { PaneEvent } from '../../machines/pane-types.ts';
+import type { StageInput } from '../../machines/pane-setup.ts';
+import { JournalError } from '../../ports/errors.ts';
+import type { CommandKey, Entry, Journal } from '../../ports/journal.ts';
+import { wireError, type WireError } from '../../protocol/codes.ts';
+import type { Command } from '../../protocol/commands.ts';
+import type { AckFrame, LiveFrame } from '../../protocol/frames.ts';
+import type { JsonObject, Rec } from '../../protocol/records.ts';
+import { isTerminal } from '../../protocol/names.ts';
+import { foldState, type State } from '../../protocol/state.ts';
+import { isUnfinished } from '../../machines/derive.ts';
+import type { Refused } from '../session-api.ts';
+import { Broadcast } from './broadcast.ts';
+import { formatCursor } from './cursor.ts';
+import { Gate } from './gate.ts';
+import { startBody, type Body, type StageSession, type StageWorld } from './stage-body.ts';
+import { takeEntry, type Turn } from './turn.ts';
+import type { PaneRegistry } from './pane-registry.ts';
+
+/** Records between two saved states; as many stay readable for cursors. */
+export const saveEveryRecords = 200;
+
+/** What a session needs from its host. */
+export interface SessionWorld extends StageWorld {
+  journal: Journal;
+  machine: SessionMachine;
+  registry: PaneRegistry;
+  /** True while the server stops: no stage begins any more. */
+  readonly draining: boolean;
+  /** The store cannot be written: seal, and unseal when a probe succeeds. */
+  storeFailed(session: Session, error: JournalError): void;
+}
+
+const overloadedMs = 1_500;
+
+/**
+ * One live session: its gate, the state that is *committed* (what the journal holds; all that subscribers see) beside the one that is
+ * *proposed*, one append in flight, and the bodies of its stages. ARCHITECTURE.md, "One gate, one order".
+ */
+export class Session implements StageSession {
+  readonly id: string;
+  readonly broadcast: Broadcast;
+  readonly gate: Gate;
+  committed: State;
+  epoch: string;
+  /** Set while nothing can be stored: when to try again, ms. */
+  sealedMs: number | null = null;
+  readonly #world: SessionWorld;
+  #turns: Turn[] = [];
+  #inFlight: Turn[] | null = null;
+  #savedSeq: number;
+  readonly #bodies = new Map<string, Set<Body>>();
+  #waiting: { seq: number; resolve: () => void; reject: (error: Error) => void }[] = [];
+
+  constructor(world: SessionWorld, id: string, epoch: string, state: State, savedSeq: number) {
+    this.#world = world;
+    this.id = id;
+    this.epoch = epoch;
+    this.committed = state;
+    this.#savedSeq = savedSeq;
+    this.broadcast = new Broadcast(world.clock);
+    this.broadcast.startAt(state.view.seq);
+    this.gate = new Gate(state, world.machine, world.clock, world.ids, {
+      turned: (turn) => this.#turned(turn),
+      proposed: (record, before) => measure(world, record, before),
+      live: (frame: LiveFrame, afterSeq) => this.broadcast.live(frame, afterSeq),
+      crashed: (pane, error) => world.logger.error({ session: id, pane, error: String(error) }, 'a pane crashed'),
+      broken: (error, turn) => this.#broken(error, turn),
+      bodies: (pane) => this.#bodies.get(pane)?.size ?? 0,
+      stopBodies: (pane) => this.#bodies.get(pane)?.forEach((body) => body.stop('the pane crashed')),
+    });
+  }
+
+  get proposed(): State {
+    return this.gate.proposed;
+  }
+
+  /** Nothing in memory would be missed: no work, no subscriber, nothing to store. */
+  get idle(): boolean {
+    return this.quiet && this.broadcast.size === 0;
+  }
+
+  /** No work and nothing to store; there may be subscribers. */
+  get quiet(): boolean {
+    return this.gate.idle && this.#bodies.size === 0 && this.#inFlight === null && this.#turns.length === 0;
+  }
+
+  /** A stage is at work. */
+  get working(): boolean {
+    return this.#bodies.size > 0;
+  }
+
+  cursor(seq = this.committed.view.seq): string {
+    return formatCursor({ epoch: this.epoch, seq });
+  }
+
+  /** Decides and does a command; resolves when it is durable. */
+  command(command: Command, digest: string, known: Knowledge): Promise<AckFrame | Refused> {
+    if (this.sealedMs !== null) return Promise.resolve({ refused: notStored(this.sealedMs) });
+    const { promise, resolve } = withResolvers<AckFrame | Refused>();
+    const refused = this.gate.command(command, known, (turn, made) => {
+      const { seq, generation } = this.proposed.view;
+      const ack: JsonObject = { seq: turn.records.at(-1)?.seq ?? seq, generation, ...made };
+      // Deltas are idempotent by their place in the text; a delete is remembered with the erasure.
+      if (command.id !== undefined && command.type !== 'message.delta' && command.type !== 'session.delete') {
+        turn.key = { id: command.id, digest, ack };
+      }
+      const answer = (error?: Error): void => resolve(error === undefined ? this.#ack(command, ack) : { refused: notStored(overloadedMs) });
+      if (turn.records.length > 0 || turn.key !== undefined) turn.done = answer;
+      else this.#whenWritten(command, answer);
+    });
+    return refused === null ? promise : Promise.resolve({ refused });
+  }
+
+  durable(): Promise<void> {
+    const { seq } = this.proposed.view;
+    if (this.sealedMs !== null) return Promise.reject(new JournalError('io', 'the session is sealed'));
+    if (seq <= this.committed.view.seq) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waiting.push({ seq, resolve, reject }));
+  }
+
+  turn(fn: () => void): void {
+    if (this.sealedMs === null) this.gate.turn(fn);
+  }
+
+  write(input: StageInput, add: string): void {
+    this.gate.write(input, add);
+  }
+
+  live(frame: Omit<LiveFrame, 'type' | 'session'>): void {
+    this.gate.live(frame);
+  }
+
+  /** The invoked actor of a working phase: starts the body, and returns what stops it. */
+  startStage(input: StageInput, sendBack: (event: PaneEvent) => void): () => void {
+    const definition = this.#world.registry.definitions.get(input.pane);
+    if (definition === undefined || this.#world.draining) return () => undefined;
+    let over = false;
+    const report = (event: PaneEvent): void => {
+      if (over) return;
+      if (event.type === 'stage.done' || event.type === 'stage.failed') over = true;
+      sendBack(event);
+    };
+    const body = startBody(this.#world, this, definition, input, report);
+    const bodies = this.#bodies.get(input.pane) ?? new Set();
+    this.#bodies.set(input.pane, bodies.add(body));
+    let stoppedAtMs: number | null = null;
+    void body.ended.then(() => {
+      bodies.delete(body);
+      if (bodies.size === 0) this.#bodies.delete(input.pane);
+      if (stoppedAtMs === null) return;
+      this.#world.metrics.abortSeconds.with({ pane: input.pane }).observe((this.#world.clock.now() - stoppedAtMs) / 1_000);
+      if (this.sealedMs === null) this.gate.unwound(input.pane);
+    });
+    return () => {
+      if (over) return;
+      over = true;
+      stoppedAtMs = this.#world.clock.now();
+      body.stop('the run has ended');
+    };
+  }
+
+  /** Stops all work without a record and forgets what is not committed: sealing, and the end of the process. */
+  drop(error: Error): void {
+    this.gate.stop();
+    this.gate.reset(this.committed);
+    this.broadcast.startAt(this.committed.view.seq);
+    const lost = [...(this.#inFlight ?? []), ...this.#turns];
+    this.#turns = [];
+    this.#inFlight = null;
+    for (const turn of lost) turn.done(error);
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { reject } of waiting) reject(error);
+  }
+
+  /** Begins, or after sealing begins again: from what the journal really holds. Subscribers get what they have missed. */
+  async start(): Promise<void> {
+    const missed: Rec[] = [];
+    for await (const record of this.#world.journal.read(this.id, this.committed.view.seq)) missed.push(record);
+    this.committed = missed.reduce(foldState, this.committed);
+    const texts = await this.#openTexts();
+    this.gate.reset(this.committed);
+    this.broadcast.records(this.id, missed, (seq) => this.cursor(seq));
+    this.broadcast.startAt(this.committed.view.seq);
+    this.sealedMs = null;
+    this.gate.start(texts);
+  }
+
+  /** Whole texts of the messages that apps are writing: the view may have cut them. */
+  async #openTexts(): Promise<Map<string, string>> {
+    const texts = new Map<string, string>();
+    for (const [message, open] of Object.entries(this.committed.private.open)) {
+      if (open.run !== null) continue;
+      texts.set(message, (await this.#world.journal.message(this.id, message))?.text ?? '');
+    }
+    return texts;
+  }
+
+  /** Stores the state when enough has come since the last one, so that a wake is fast and the journal short. */
+  async save(atLeast = saveEveryRecords): Promise<void> {
+    const { seq } = this.committed.view;
+    if (seq - this.#savedSeq < atLeast) return;
+    const keepFrom = this.#savedSeq;
+    this.#savedSeq = seq;
+    try {
+      // The state is plain JSON by construction: views and private parts hold nothing else.
+      await this.#world.journal.saveState(this.id, seq, this.committed as unknown as JsonObject);
+      await this.#world.journal.trim(this.id, keepFrom);
+    } catch (error) {
+      this.#savedSeq = keepFrom;
+      this.#world.logger.warn({ session: this.id, error: String(error) }, 'the state could not be saved');
+    }
+  }
+
+  #ack(command: Command, fields: JsonObject): AckFrame {
+    const at = command.type === 'message.delta' ? this.#durableLength(command.message, command.at + command.text.length) : undefined;
+    return { type: 'ack', id: command.id ?? '', session: this.id, ...fields, ...(at === undefined ? {} : { at }), duplicate: false };
+  }
+
+  #durableLength(message: string, end: number): number {
+    return this.committed.private.open[message]?.length ?? end;
+  }
+
+  /** A delta has made no record yet: its answer waits for the draft's next one (with an id: within 250 ms). */
+  #whenWritten(command: Command, answer: (error?: Error) => void): void {
+    if (command.type !== 'message.delta' || command.id === undefined) {
+      answer();
+      return;
+    }
+    const draft = this.gate.draft(command.message);
+    const end = command.at + command.text.length;
+    if (draft === undefined || draft.recorded >= end) {
+      this.durable().then(() => answer(), answer);
+      return;
+    }
+    this.#texts.push({ message: command.message, end, answer });
+  }
+
+  #texts: { message: string; end: number; answer: (error?: Error) => void }[] = [];
+
+  #turned(turn: Turn): void {
+    this.#turns.push(turn);
+    this.#append();
+  }
+
+  #append(): void {
+    if (this.#inFlight !== null || this.#turns.length === 0 || this.sealedMs !== null) return;
+    const turns = takeEntry(this.#turns);
+    const after = turns.at(-1)?.after ?? this.committed;
+    this.#inFlight = turns;
+    const entry: Entry = {
+      records: turns.flatMap((turn) => turn.records),
+      keys: turns.flatMap((turn): CommandKey[] => (turn.key === undefined ? [] : [turn.key])),
+      unfinished: isUnfinished(after),
+      summary: summary(after),
+      atMs: this.#world.clock.now(),
+      ...(this.committed.view.seq === 0 ? { epoch: this.epoch } : {}),
+    };
+    this.#world.journal.append(this.id, this.committed.view.seq, entry).then(
+      () => this.#stored(turns, entry.records, after),
+      (error: unknown) => this.#notStored(turns, entry, after, error),
+    );
+  }
+
+  #stored(turns: Turn[], records: Rec[], after: State): void {
+    if (this.#inFlight !== turns) return;
+    this.#inFlight = null;
+    this.committed = after;
+    for (const turn of turns) turn.done(undefined);
+    this.broadcast.records(this.id, records, (seq) => this.cursor(seq));
+    this.#release();
+    this.#append();
+    void this.save();
+  }
+
+  #release(): void {
+    const { seq } = this.committed.view;
+    const due = this.#waiting.filter((waiting) => waiting.seq <= seq);
+    if (due.length > 0) this.#waiting = this.#waiting.filter((waiting) => waiting.seq > seq);
+    for (const { resolve } of due) resolve();
+    if (this.#texts.length === 0) return;
+    const written = this.#texts.filter(({ message, end }) => (this.committed.private.open[message]?.length ?? Number.POSITIVE_INFINITY) >= end);
+    this.#texts = this.#texts.filter((text) => !written.includes(text));
+    for (const { answer } of written) answer();
+  }
+
+  #notStored(turns: Turn[], entry: Entry, after: State, error: unknown): void {
+    if (this.#inFlight !== turns) return;
+    const failure = error instanceof JournalError ? error : new JournalError('io', String(error), error);
+    if (failure.code === 'unknown_outcome') {
+      void this.#resolveOutcome(turns, entry, after, failure);
+      return;
+    }
+    this.#seal(failure);
+  }
+
+  /** Stored or not? The tail of the journal knows. */
+  async #resolveOutcome(turns: Turn[], entry: Entry, after: State, failure: JournalError): Promise<void> {
+    try {
+      const head = await this.#world.journal.head(this.id);
+      if (head !== undefined && head.seq === after.view.seq && entry.records.length > 0) {
+        this.#stored(turns, entry.records, after);
+        return;
+      }
+    } catch (error) {
+      this.#world.logger.warn({ session: this.id, error: String(error) }, 'the tail of the journal could not be read');
+    }
+    this.#seal(failure);
+  }
+
+  #seal(failure: JournalError): void {
+    this.sealedMs = overloadedMs;
+    const texts = this.#texts;
+    this.#texts = [];
+    this.drop(failure);
+    for (const { answer } of texts) answer(failure);
+    this.#world.storeFailed(this, failure);
+  }
+
+  #broken(error: unknown, turn: Turn): void {
+    this.#world.logger.error({ session: this.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'a turn failed');
+    this.sealedMs = overloadedMs;
+    const failure = new JournalError('io', 'a turn failed', error);
+    this.drop(failure);
+    turn.done(failure);
+    this.#world.storeFailed(this, failure);
+  }
+}
+
+/** The refusal while nothing can be stored. */
+export function notStored(retryAfterMs: number): WireError {
+  return wireError('OVERLOADED', 'the session cannot be stored at the moment; nothing of this command was kept', { retryAfterMs });
+}
+
+/** The line of this session in the list of sessions. */
+function summary(state: State): JsonObject {
+  const panes: JsonObject = {};
+  for (const [name, pane] of Object.entries(state.view.panes)) panes[name] = { phase: pane.phase, queued: pane.queued.length };
+  return { generation: state.view.generation, panes };
+}
+
+function measure(world: SessionWorld, record: Rec, before: State): void {
+  if (record.type !== 'pane.phase') return;
+  const { pane, phase } = record;
+  const old = before.view.panes[pane];
+  if (old?.since !== undefined && old.since !== null && old.run === record.run) {
+    world.metrics.phaseSeconds.with({ pane, phase: old.phase }).observe((Date.parse(record.at) - Date.parse(old.since)) / 1_000);
+  }
+  if (!isTerminal(phase)) return;
+  world.metrics.runs.with({ pane, outcome: phase }).add();
+  if (record.reason === 'superseded') world.metrics.superseded.with({ pane }).add();
+}
+
+function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}

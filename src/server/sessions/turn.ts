@@ -1,0 +1,55 @@
+import type { CommandKey } from '../../ports/journal.ts';
+import { entryLimits } from '../../ports/journal.ts';
+import type { Rec } from '../../protocol/records.ts';
+import type { State } from '../../protocol/state.ts';
+
+/** All that one cause (a command, a report of a stage, a timer) has made: stored together or not at all. */
+export interface Turn {
+  /** The command that caused it. */
+  by: string | undefined;
+  records: Rec[];
+  key: CommandKey | undefined;
+  /** The run that `pane.run` became. */
+  accepted: string | undefined;
+  /** The proposed state after it. */
+  after: State;
+  /** Called once: durable (no error) or not stored. */
+  done: (error: Error | undefined) => void;
+}
+
+/** Takes from the front as many turns as fit in one entry, at least one. */
+export function takeEntry(turns: Turn[]): Turn[] {
+  let records = 0;
+  let bytes = 0;
+  let count = 0;
+  for (const turn of turns) {
+    records += turn.records.length;
+    bytes += turn.records.reduce((sum, record) => sum + weight(record), 0);
+    if (count > 0 && (records > entryLimits.records || bytes > entryLimits.bytes)) break;
+    count += 1;
+  }
+  return turns.splice(0, count);
+}
+
+/** An upper bound of a record's size in bytes, without encoding it. */
+function weight(record: Rec): number {
+  const base = 600;
+  switch (record.type) {
+    case 'message.added':
+      return base + record.message.text.length * 6;
+    case 'message.text':
+      return base + record.text.add.length * 6;
+    case 'message.edited':
+      return base + record.text.length * 6;
+    case 'pane.phase':
+      return base + sizeOf(record.content) + sizeOf(record.checkpoint) + sizeOf(record.input);
+    case 'pane.content':
+      return base + sizeOf(record.value);
+    default:
+      return base * 4;
+  }
+}
+
+function sizeOf(value: unknown): number {
+  return value === undefined ? 0 : JSON.stringify(value).length * 3;
+}

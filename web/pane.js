@@ -1,0 +1,188 @@
+import { showPicture } from './assets.js';
+import { button, chip, el, rebuild, setAttribute, setChip, setParagraphs, setText } from './dom.js';
+import { contentMessage, foot, freshProgress, isBusy, isWorking, light, messageOf, titleOf } from './phases.js';
+
+/** The section of one pane, and a function that brings it up to date. `act(name, pane, action)` is called when a button is pressed. */
+export function createPane(name, act) {
+  const title = titleOf(name);
+  const parts = {
+    engine: el('small', { hidden: true }),
+    chip: chip({ text: 'idle', icon: 'i-idle' }),
+    asof: el('span', { class: 'asof' }),
+    bar: el('div', { class: 'pane-bar' }, el('i', { hidden: true })),
+    body: el('div', { class: 'pane-body', tabindex: 0, role: 'group', 'aria-label': `${title}, content` }),
+    say: el('span', { class: 'say' }),
+    acts: el('span', { class: 'do' }),
+  };
+  const heading = el('h2', { class: 'pane-name', id: `h-${name}` }, title, ' ', parts.engine);
+  const node = el(
+    'section',
+    { class: 'pane', id: `p-${name}`, 'data-pane': name, 'aria-labelledby': `h-${name}` },
+    el('header', { class: 'pane-head' }, heading, el('div', { class: 'pane-meta' }, parts.chip, parts.asof)),
+    parts.bar,
+    parts.body,
+    el('footer', { class: 'pane-foot' }, parts.say, parts.acts),
+  );
+  let committed;
+  return {
+    node,
+    update(pane, view, live, context) {
+      const { now } = context;
+      setAttribute(node, 'data-phase', pane.phase);
+      setAttribute(node, 'aria-busy', isBusy(pane) ? 'true' : null);
+      setChip(parts.chip, light(pane, live, now));
+      const engine = typeof pane.content?.engine === 'string' ? pane.content.engine : '';
+      setText(parts.engine, engine);
+      parts.engine.hidden = engine === '';
+      const message = contentMessage(view, pane);
+      setText(parts.asof, message === null ? '' : `as of message #${message}`);
+      updateBar(node, parts.bar, title, pane, live, now);
+      // Old text goes to the second ink only once something new is certainly being made for it.
+      const stale = pane.content !== null && isStale(pane);
+      node.classList.toggle('stale', stale);
+      node.classList.toggle('stale-picture', pane.phase === 'imaging_failed');
+      updateBody(name, parts.body, pane, view, live, stale);
+      updateFoot(parts, name, title, pane, view, live, context, act);
+      const commit = pane.contentGeneration === null ? null : JSON.stringify([pane.content, pane.contentGeneration]);
+      if (committed !== undefined && commit !== committed && context.pulse) pulse(node);
+      committed = commit;
+    },
+  };
+}
+
+const isStale = (pane) =>
+  pane.phase !== 'evaluating' && (isWorking(pane.phase) || ['cancelling', 'retrying', 'error'].includes(pane.phase));
+
+function updateBar(node, bar, title, pane, live, now) {
+  const working = isWorking(pane.phase) || pane.phase === 'cancelling';
+  const number = working && live?.wait === undefined ? freshProgress(live, now) : null;
+  const stripe = working && number === null && live?.wait === undefined;
+  node.classList.toggle('loading-soft', stripe);
+  setAttribute(node, 'data-progress', number !== null);
+  setAttribute(bar, 'role', working ? 'progressbar' : null);
+  setAttribute(bar, 'aria-label', working ? `${title} progress` : null);
+  setAttribute(bar, 'aria-valuemin', number && 0);
+  setAttribute(bar, 'aria-valuemax', number && number.max);
+  setAttribute(bar, 'aria-valuenow', number && number.value);
+  const fill = bar.firstElementChild;
+  fill.hidden = number === null;
+  if (number !== null) fill.style.setProperty('--p', String(Math.min(100, (number.value / number.max) * 100)));
+}
+
+function updateFoot(parts, name, title, pane, view, live, context, act) {
+  const { say, acts } = foot(name, pane, view, live, context.now);
+  const pressed = context.pressed.get(name);
+  const sentence = context.notices.get(name) ?? say;
+  parts.say.parentElement.hidden = sentence === '' && acts.length === 0;
+  setText(parts.say, sentence);
+  setAttribute(parts.say, 'title', sentence);
+  const shown = acts.map((action) => {
+    if (pressed?.act === action.act) return { ...action, label: pressed.label, waiting: true };
+    return { ...action, waiting: action.act === 'stopping' };
+  });
+  const key = JSON.stringify([shown, context.offline]);
+  rebuild(parts.acts, key, () =>
+    shown.map((action) => {
+      const disabled = action.waiting || context.offline;
+      return button(action.label, {
+        'aria-label': `${action.label} ${title}`,
+        'aria-disabled': disabled ? 'true' : null,
+        title: context.offline ? 'Offline' : null,
+        'data-act': action.act,
+        onclick: () => disabled || act(name, action.act),
+      });
+    }),
+  );
+}
+
+function updateBody(name, body, pane, view, live, stale) {
+  if (pane.kind === 'scene' || name === 'scene') return updateScene(body, pane, view, live, stale);
+  if (pane.kind === 'history' || name === 'history') return updateStory(body, pane);
+  return updatePlain(body, pane);
+}
+
+const words = (...values) => values.find((value) => typeof value === 'string' && value !== '') ?? '';
+
+function updateStory(body, pane) {
+  const text = words(pane.content?.text, pane.content?.summary);
+  if (text === '') return blank(body, 'Nothing has happened yet. The summary starts with your first message.');
+  const threads = Array.isArray(pane.content.threads) ? pane.content.threads.filter((line) => typeof line === 'string') : [];
+  rebuild(body, JSON.stringify([text, threads]), () => {
+    const prose = el('div', { class: 'prose' });
+    setParagraphs(prose, text);
+    if (threads.length === 0) return [prose];
+    const list = el('ul', {}, ...threads.map((line) => el('li', {}, line)));
+    return [prose, el('div', { class: 'threads' }, el('h3', {}, 'Open threads'), list)];
+  });
+}
+
+function updateScene(body, pane, view, live, stale) {
+  const description = words(pane.content?.description, pane.content?.text);
+  const image = words(pane.content?.image);
+  rebuild(body, JSON.stringify(['scene', description, image]), () => {
+    const picture = el('div', { class: image === '' ? 'picture blank' : 'picture' });
+    if (image !== '') picture.append(showPicture(el('img', { alt: description }), image));
+    const note =
+      description === ''
+        ? el('p', { class: 'note' }, 'The first picture appears after the first reply.')
+        : el('p', { class: 'prose' }, description);
+    return [el('div', { class: 'scene' }, picture, note)];
+  });
+  const picture = body.querySelector('.picture');
+  const target = messageOf(view, pane.generation);
+  const old = messageOf(view, pane.contentGeneration ?? 0);
+  const tag =
+    image === '' ? '' : stale && isBusy(pane) && target !== null ? `updating for message #${target}`
+    : pane.phase === 'imaging_failed' && old !== null ? `picture as of message #${old}` : '';
+  label(picture, tag);
+  preview(picture, isWorking(pane.phase) ? live?.preview?.asset : undefined);
+}
+
+function label(picture, text) {
+  const tag = picture.querySelector('.tag');
+  if (text === '') tag?.remove();
+  else if (tag === null) picture.append(el('span', { class: 'tag' }, text));
+  else setText(tag, text);
+}
+
+/** A look at the work, small and blurred in the corner: the picture itself changes only on commit. */
+function preview(picture, asset) {
+  const old = picture.querySelector('.preview');
+  if (asset === undefined) return old?.remove();
+  if (old?.dataset.asset === asset) return undefined;
+  old?.remove();
+  const image = showPicture(el('img', { alt: '' }), asset);
+  return picture.append(el('div', { class: 'preview', 'aria-hidden': 'true', 'data-asset': asset }, image));
+}
+
+/** Whatever else runs beside the chat: its text, its other values, its parts, its tasks. */
+function updatePlain(body, pane) {
+  const { text, engine: _, ...rest } = pane.content ?? {};
+  const parts = Object.fromEntries(Object.entries(pane.parts).map(([key, part]) => [key, part.value]));
+  const tasks = Object.values(pane.tasks);
+  const fields = Object.entries({ ...rest, ...parts });
+  if (words(text) === '' && fields.length === 0 && tasks.length === 0) return blank(body, 'Nothing here yet.');
+  rebuild(body, JSON.stringify([text, fields, tasks]), () => {
+    const prose = el('div', { class: 'prose' });
+    if (words(text) !== '') setParagraphs(prose, text);
+    const list = el('dl', { class: 'plain' });
+    for (const [key, value] of fields) list.append(el('dt', {}, key), el('dd', {}, show(value)));
+    for (const task of tasks) list.append(el('dt', {}, task.label), el('dd', {}, task.status));
+    return [prose, list];
+  });
+}
+
+const show = (value) => (typeof value === 'string' ? el('p', { class: 'prose' }, value) : el('pre', {}, JSON.stringify(value, null, 2)));
+
+function blank(body, note) {
+  rebuild(body, note, () => [el('p', { class: 'blank-note' }, note)]);
+}
+
+/** One ring on a commit, begun anew for a second one. */
+function pulse(node) {
+  node.classList.remove('updating-soft');
+  void node.offsetWidth;
+  node.classList.add('updating-soft');
+  // Without motion there is no animationend; the class must not stay.
+  setTimeout(() => node.classList.remove('updating-soft'), 620);
+}
