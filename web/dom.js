@@ -48,12 +48,15 @@ export function setChildren(parent, nodes) {
 export function rebuild(parent, key, build) {
   if (parent.dataset.key === key) return;
   parent.dataset.key = key;
-  const focused = parent.contains(document.activeElement) ? document.activeElement.textContent : null;
+  const old = [...parent.querySelectorAll('button')];
+  const index = old.indexOf(document.activeElement);
+  const act = old[index]?.dataset.act;
   parent.replaceChildren(...build());
-  if (focused === null) return;
-  // A button that was pressed may have changed its name; focus stays in the same place rather than being lost.
+  if (index < 0) return;
+  // A button that was pressed may have changed its name; focus stays with its action, or else in its place.
   const buttons = [...parent.querySelectorAll('button')];
-  (buttons.find((button) => button.textContent === focused) ?? buttons[0])?.focus({ preventScroll: true });
+  const heir = buttons.find((button) => act !== undefined && button.dataset.act === act) ?? buttons[Math.min(index, buttons.length - 1)];
+  heir?.focus({ preventScroll: true });
 }
 
 export function chip(light) {

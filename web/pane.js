@@ -130,7 +130,7 @@ function updateScene(body, pane, view, live, stale) {
   });
   const picture = body.querySelector('.picture');
   const target = messageOf(view, pane.generation);
-  const old = messageOf(view, pane.contentGeneration ?? 0);
+  const old = contentMessage(view, pane);
   const tag =
     image === '' ? '' : stale && isBusy(pane) && target !== null ? `updating for message #${target}`
     : pane.phase === 'imaging_failed' && old !== null ? `picture as of message #${old}` : '';
@@ -157,7 +157,7 @@ function preview(picture, asset) {
 
 /** Whatever else runs beside the chat: its text, its other values, its parts, its tasks. */
 function updatePlain(body, pane) {
-  const { text, engine: _, ...rest } = pane.content ?? {};
+  const { text, engine: _, asOf: __, ...rest } = pane.content ?? {};
   const parts = Object.fromEntries(Object.entries(pane.parts).map(([key, part]) => [key, part.value]));
   const tasks = Object.values(pane.tasks);
   const fields = Object.entries({ ...rest, ...parts });

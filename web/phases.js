@@ -119,6 +119,8 @@ export function contentMessage(view, pane) {
   if (pane.content === null || pane.contentGeneration === null) return null;
   const final = view.messages.findLastIndex((message) => message.final);
   if (pane.fresh === true && final >= 0) return view.earlier + final + 1;
+  const named = view.messages.findIndex((message) => message.id === pane.content.asOf);
+  if (named >= 0) return view.earlier + named + 1;
   return messageOf(view, pane.contentGeneration);
 }
 

@@ -133,7 +133,9 @@ function draw() {
   const context = { now, offline, pressed, notices, pulse, known: state.status === 'live', asking: pressed.has('reply') };
   frame.dataset.link = offline ? 'off' : 'live';
   drawHead(state, offline);
-  if (state.error?.code === 'UNAUTHENTICATED') signIn($('.log'), el, useToken, token.get() !== undefined);
+  const signedOut = state.error?.code === 'UNAUTHENTICATED';
+  $('.composer').hidden = signedOut;
+  if (signedOut) signIn($('.log'), el, useToken, token.get() !== undefined);
   else chat.update(state, textOf, offline ? unsent.get(session) : [], context);
   lights.update(view, state.live, context);
   drawComposer(view, offline);

@@ -65,6 +65,9 @@ export class GroupCommit {
     if (this.#closed) return;
     await this.#reopening;
     this.#flush();
+    // Only when the store was lost: either it is back now, and the writes are tried once more, or they have been refused.
+    await this.#reopening;
+    this.#flush();
     await this.#reopening;
     this.#closed = true;
     if (this.#store !== undefined) closeStore(this.#store);

@@ -18,7 +18,7 @@ export function findSession(store: Store, session: string): SessionRow | undefin
   const known = store.sessions.get(session);
   if (known !== undefined) return known;
   const row = store
-    .sql('SELECT id, CAST(epoch AS BLOB) AS epoch, head, tail, trimmed FROM sessions WHERE name = ?')
+    .sql('SELECT id, CAST(epoch AS BLOB) AS epoch, head, tail, trimmed, unfinished FROM sessions WHERE name = ?')
     .get(Buffer.from(session));
   if (row === undefined) return undefined;
   const found: SessionRow = {
@@ -27,6 +27,7 @@ export function findSession(store: Store, session: string): SessionRow | undefin
     head: int(row, 'head'),
     tail: int(row, 'tail'),
     trimmed: int(row, 'trimmed'),
+    unfinished: int(row, 'unfinished') === 1,
   };
   store.remember(session, found);
   return found;

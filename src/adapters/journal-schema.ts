@@ -55,6 +55,7 @@ export interface SessionRow {
   tail: number;
   /** Seq up to which records are forgotten. */
   trimmed: number;
+  unfinished: boolean;
 }
 
 /** Most session rows kept in memory: about 200 B each. Over it the one remembered first goes. */

@@ -24,8 +24,13 @@ export function writeEntry(
   if (entry.records.length > 0) writeRecords(store, session, row, entry, encoded);
   for (const key of encoded.keys) writeKey(store, session, key.id, key.json, entry.atMs);
   store
-    .sql('UPDATE sessions SET head = ?, tail = ?, unfinished = ?, at_ms = ?, summary = ? WHERE id = ?')
-    .run(row.head, row.tail, Number(entry.unfinished), entry.atMs, Buffer.from(encoded.summary), row.id);
+    .sql('UPDATE sessions SET head = ?, tail = ?, at_ms = ?, summary = ? WHERE id = ?')
+    .run(row.head, row.tail, entry.atMs, Buffer.from(encoded.summary), row.id);
+  // Apart, as it seldom changes: a statement that names the column rewrites its partial index each time.
+  if (row.unfinished !== entry.unfinished) {
+    store.sql('UPDATE sessions SET unfinished = ? WHERE id = ?').run(Number(entry.unfinished), row.id);
+    row.unfinished = entry.unfinished;
+  }
   return undefined;
 }
 
@@ -37,7 +42,7 @@ function createSession(store: Store, session: string, entry: Entry): SessionRow 
        VALUES (?, ?, 0, 0, 0, 0, ?, ?)`,
     )
     .run(Buffer.from(session), Buffer.from(epoch), entry.atMs, Buffer.from('{}'));
-  const row: SessionRow = { id: rowid, epoch, head: 0, tail: 0, trimmed: 0 };
+  const row: SessionRow = { id: rowid, epoch, head: 0, tail: 0, trimmed: 0, unfinished: false };
   store.remember(session, row);
   return row;
 }

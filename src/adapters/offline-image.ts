@@ -34,9 +34,9 @@ async function generate(request: ImageRequest, signal: AbortSignal, report: Repo
   for (const [index, paint] of layers.entries()) {
     paint();
     report.progress(index + 1, layers.length, 'layer');
-    // Also where a slice is not used up: who listens gets each layer, and an abort is seen.
-    await breathe();
-    signal.throwIfAborted();
+    // Sees an abort also where the slice is not used up.
+    const pause = breathe();
+    if (pause !== undefined) await pause;
   }
   return { bytes: new TextEncoder().encode(sheet.toSvg(mirrored)), extension: 'svg' };
 }

@@ -27,7 +27,7 @@ function isCurrent(context: PaneContext, event: PaneEvent): boolean {
   );
 }
 
-function outcome(event: PaneEvent): string | null {
+function outcomeOf(event: PaneEvent): string | null {
   return event.type === 'stage.done' ? event.result.outcome : null;
 }
 
@@ -52,24 +52,65 @@ function enterStage(name: string, context: PaneContext, event: PaneEvent): Step 
   return { ...step, patch: { ...step.patch, stage: name, begun: true } };
 }
 
-/** One working phase: its body as an invoked actor, its reports as guarded transitions. */
-export function stageState(chart: PaneSetup, act: Act, shape: PaneShape, name: string, index: number) {
-  const following = shape.stages[index + 1];
+type Guarded = { context: PaneContext; event: PaneEvent };
+
+/** Where an attempt that is not repeated ends: a failed picture keeps the old one. */
+function failedTo(act: Act, shape: PaneShape) {
   const failNow = act((context, event) => fail(shape, context, errorOf(context, event)));
-  const failedTo = [
+  const over = ({ context, event }: Guarded): boolean => event.type === 'silent' || isCurrent(context, event);
+  return [
     {
-      guard: ({ context, event }: { context: PaneContext; event: PaneEvent }) =>
-        (event.type === 'silent' || isCurrent(context, event)) && failPhase(shape, context) === 'imaging_failed',
+      guard: (now: Guarded) => over(now) && failPhase(shape, now.context) === 'imaging_failed',
       target: '#pane.settled.imaging_failed',
       actions: failNow,
     },
+    { guard: over, target: '#pane.settled.error', actions: failNow },
+  ];
+}
+
+/** A stage's body has ended well: on to the next stage, a pause, or one of the two good ends. */
+function doneTo(act: Act, name: string, following: string | undefined) {
+  const ends =
+    (outcome: string) =>
+    ({ context, event }: Guarded) =>
+      isCurrent(context, event) && outcomeOf(event) === outcome;
+  const next = ends('next');
+  const internal = (message: string) =>
+    act((context) => settle(context, 'error', { error: { code: 'internal', message, retryable: false } }));
+  const goOn =
+    following === undefined
+      ? []
+      : [
+          {
+            guard: (now: Guarded) => next(now) && now.context.pauseWanted,
+            target: '#pane.paused',
+            actions: act((context, event) => ({
+              patch: { stage: following, ...(event.type === 'stage.done' ? spend(context, event.at) : {}) },
+              say: [],
+            })),
+          },
+          { guard: next, target: following },
+        ];
+  return [
+    ...goOn,
     {
-      guard: ({ context, event }: { context: PaneContext; event: PaneEvent }) =>
-        event.type === 'silent' || isCurrent(context, event),
+      guard: ends('unchanged'),
+      target: '#pane.settled.unchanged',
+      actions: act((context) => settle(context, 'unchanged')),
+    },
+    // The only transition that carries content: a result that finds this state is the current run's.
+    { guard: ends('updated'), target: '#pane.settled.updated', actions: act(commit) },
+    {
+      guard: ({ context, event }: Guarded) => isCurrent(context, event),
       target: '#pane.settled.error',
-      actions: failNow,
+      actions: internal(`stage ${name} is the last and has no next`),
     },
   ];
+}
+
+/** One working phase: its body as an invoked actor, its reports as guarded transitions. */
+export function stageState(chart: PaneSetup, act: Act, shape: PaneShape, name: string, index: number) {
+  const failed = failedTo(act, shape);
   return chart.createStateConfig({
     tags: [`phase.${name}`],
     entry: act((context, event) => enterStage(name, context, event)),
@@ -97,54 +138,15 @@ export function stageState(chart: PaneSetup, act: Act, shape: PaneShape, name: s
       },
     },
     on: {
-      'stage.done': [
-        {
-          guard: ({ context, event }) =>
-            isCurrent(context, event) && outcome(event) === 'next' && following !== undefined && context.pauseWanted,
-          target: '#pane.paused',
-          actions: act((context, event) => ({
-            patch: { stage: following ?? name, ...(event.type === 'stage.done' ? spend(context, event.at) : {}) },
-            say: [],
-          })),
-        },
-        ...(following === undefined
-          ? []
-          : [
-              {
-                guard: ({ context, event }: { context: PaneContext; event: PaneEvent }) =>
-                  isCurrent(context, event) && outcome(event) === 'next',
-                target: following,
-              },
-            ]),
-        {
-          guard: ({ context, event }) => isCurrent(context, event) && outcome(event) === 'unchanged',
-          target: '#pane.settled.unchanged',
-          actions: act((context) => settle(context, 'unchanged')),
-        },
-        {
-          // The only transition that carries content: a result that finds this state is the current run's.
-          guard: ({ context, event }) => isCurrent(context, event) && outcome(event) === 'updated',
-          target: '#pane.settled.updated',
-          actions: act(commit),
-        },
-        {
-          guard: ({ context, event }) => isCurrent(context, event),
-          target: '#pane.settled.error',
-          actions: act((context) =>
-            settle(context, 'error', {
-              error: { code: 'internal', message: `stage ${name} is the last and has no next`, retryable: false },
-            }),
-          ),
-        },
-      ],
+      'stage.done': doneTo(act, name, shape.stages[index + 1]),
       'stage.failed': [
         {
           guard: ({ context, event }) => isCurrent(context, event) && mayRetry(context, event.failure, event.at),
           target: 'retrying',
         },
-        ...failedTo,
+        ...failed,
       ],
-      silent: [{ guard: 'mayRetry', target: 'retrying' }, ...failedTo],
+      silent: [{ guard: 'mayRetry', target: 'retrying' }, ...failed],
     },
   });
 }

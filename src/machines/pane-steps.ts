@@ -144,7 +144,10 @@ export function keepForLater(context: PaneContext, event: PaneEvent & { type: 'u
   }
   if (waiting === undefined) return { patch: { next: proposed(event), ...hold }, say: [] };
   const moved = { ...waiting, generation: event.generation };
-  return { patch: { queue: context.queue.with(-1, moved), ...hold }, say: accepted(context, event, waiting.run) };
+  return {
+    patch: { queue: [...context.queue.slice(0, -1), moved], ...hold },
+    say: accepted(context, event, waiting.run),
+  };
 }
 
 export function inputOf(event: PaneEvent): { input?: JsonObject; of?: string } {

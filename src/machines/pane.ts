@@ -1,135 +1,11 @@
-import { retryingState, stageState } from './pane-stages.ts';
-import {
-  actions,
-  drainGraceMs,
-  idleStage,
-  nothing,
-  setupPane,
-  type Act,
-  type PaneSetup,
-  type StageLogic,
-} from './pane-setup.ts';
-import {
-  announce,
-  cancelled,
-  dropQueued,
-  fail,
-  inputOf,
-  keepForLater,
-  move,
-  sequence,
-  settle,
-  spend,
-  startNext,
-  startOver,
-  failPhase,
-  type Step,
-} from './pane-steps.ts';
-import type { PaneContext, PaneEvent, PaneInput, PaneShape } from './pane-types.ts';
-
-type Proposing = PaneEvent & { type: 'update' | 'run' };
-
-function proposing(step: (context: PaneContext, event: Proposing) => Step) {
-  return (context: PaneContext, event: PaneEvent): Step =>
-    event.type === 'update' || event.type === 'run' ? step(context, event) : nothing;
-}
-
-/** The steps of the chart, each bound to the pane's shape, as actions. */
-function paneActions(act: Act, shape: PaneShape) {
-  const paused = (context: PaneContext, paused: boolean): Step['say'] =>
-    context.pauseWanted === paused ? [] : [{ type: 'fact', fact: { type: 'pane.paused', pane: context.pane, paused } }];
-  return {
-    supersede: act(proposing((context, event) => startOver(shape, context, event, 'superseded'))),
-    startAfterCancel: act(proposing((context, event) => startOver(shape, context, event, 'user'))),
-    move: act(proposing((context, event) => move(shape, context, event))),
-    keep: act(proposing(keepForLater)),
-    startNext: act((context) => startNext(shape, context)),
-    wantPause: act((context, event) => ({
-      patch: { pauseWanted: true, ...(event.type === 'pause' ? { nowMs: event.at } : {}) },
-      say: paused(context, true),
-    })),
-    resume: act((context) => ({ patch: { pauseWanted: false }, say: paused(context, false) })),
-    noteHold: act((_, event) =>
-      event.type === 'hold' ? { patch: { hold: event.hold, nowMs: event.at }, say: [] } : nothing,
-    ),
-    waitedEnough: act((context) => ({ patch: { nowMs: context.nowMs + context.options.replyWaitMs }, say: [] })),
-    dropQueued: act((context, event) => (event.type === 'cancel' ? dropQueued(context, event.run, 'user') : nothing)),
-    dropAllQueued: act((context, event) =>
-      event.type === 'cancel' && event.run === null ? dropQueued(context, null, 'user') : nothing,
-    ),
-    cancelByUser: act((context, event) =>
-      sequence(
-        context,
-        (now) => cancelled(now, 'user'),
-        (now) => (event.type === 'cancel' && event.run === null ? dropQueued(now, null, 'user') : nothing),
-      ),
-    ),
-    endAsCancelled: act((context) => cancelled(context, 'user')),
-    outdate: act((context) => cancelled(context, 'superseded')),
-    close: act((context, event) =>
-      event.type === 'close'
-        ? sequence(
-            context,
-            (now) => cancelled(now, event.reason),
-            (now) => dropQueued(now, null, event.reason),
-          )
-        : nothing,
-    ),
-    timeOut: act((context) =>
-      fail(shape, context, {
-        code: 'timeout',
-        message: `not done after ${context.options.timeoutMs} ms`,
-        retryable: true,
-      }),
-    ),
-    stuck: act((context) =>
-      settle(context, 'error', {
-        error: {
-          code: 'internal',
-          message: `the work of an earlier run did not end within ${drainGraceMs} ms`,
-          retryable: true,
-        },
-      }),
-    ),
-    announce: (phase: string) => act((context, event) => announce(context, phase, inputOf(event))),
-    announceStage: act((context, event) => {
-      const step = announce(context, context.stage, inputOf(event));
-      const draining: Step['say'] =
-        context.unwinding > 0 ? [{ type: 'draining', pane: context.pane, run: context.run }] : [];
-      return { patch: { ...step.patch, begun: true }, say: [...step.say, ...draining] };
-    }),
-    announcePaused: act((context, event) => {
-      if (!context.open) return nothing;
-      const checkpoint =
-        event.type === 'stage.done' && event.result.outcome === 'next' ? event.result.checkpoint : undefined;
-      const where = context.begun || context.direct ? { stage: context.stage } : {};
-      const extra = { ...inputOf(event), ...(checkpoint === undefined ? {} : { checkpoint }) };
-      return announce(context, 'paused', extra, where);
-    }),
-    startBurst: act((context) => ({ patch: { burstStartMs: context.burstStartMs ?? context.nowMs }, say: [] })),
-    clockStarts: act((context, event) =>
-      event.type === 'stage.started'
-        ? { patch: { sinceMs: context.sinceMs ?? event.at, jitter: event.jitter }, say: [] }
-        : nothing,
-    ),
-    clockStops: act((context, event) =>
-      event.type === 'held' ? { patch: spend(context, event.at), say: [] } : nothing,
-    ),
-    clockGoesOn: act((_, event) => (event.type === 'granted' ? { patch: { sinceMs: event.at }, say: [] } : nothing)),
-    noteHeard: act((context, event) =>
-      event.type === 'heard' && event.kept && !context.kept ? { patch: { kept: true }, say: [] } : nothing,
-    ),
-    noteUnwound: act((context) => ({ patch: { unwinding: Math.max(0, context.unwinding - 1) }, say: [] })),
-    noteOptions: act((_, event) =>
-      event.type === 'options' ? { patch: { options: event.options }, say: [] } : nothing,
-    ),
-  };
-}
-
-type Actions = ReturnType<typeof paneActions>;
+import { stageState, retryingState } from './pane-stages.ts';
+import { paneActions, type PaneActions } from './pane-actions.ts';
+import { actions, idleStage, setupPane, type Act, type PaneSetup, type StageLogic } from './pane-setup.ts';
+import { failPhase } from './pane-steps.ts';
+import type { PaneContext, PaneInput, PaneShape } from './pane-types.ts';
 
 /** Working: the stages, the run's clock (ONE timeout, standing still in a queue for a slot) and the stream's idle watch. */
-function workingState(chart: PaneSetup, act: Act, shape: PaneShape, does: Actions) {
+function workingState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneActions) {
   const stages = Object.fromEntries(
     shape.stages.map((name, index) => [name, stageState(chart, act, shape, name, index)]),
   );
@@ -196,7 +72,7 @@ function workingState(chart: PaneSetup, act: Act, shape: PaneShape, does: Action
   });
 }
 
-function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: Actions) {
+function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneActions) {
   const toPaused = { target: '#pane.paused', actions: does.wantPause };
   const notBegun = {
     update: { target: 'starting', actions: does.move },
@@ -270,7 +146,7 @@ function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: Actions
   });
 }
 
-function settledState(chart: PaneSetup, does: Actions) {
+function settledState(chart: PaneSetup, does: PaneActions) {
   const phase = (name: string) => chart.createStateConfig({ tags: [`phase.${name}`] });
   return chart.createStateConfig({
     tags: ['settled'],
@@ -298,7 +174,7 @@ function settledState(chart: PaneSetup, does: Actions) {
 }
 
 /** Paused: with or without a run. Nothing starts until `resume`; a newer transcript moves the run that stands here, or makes one. */
-function pausedState(chart: PaneSetup, does: Actions) {
+function pausedState(chart: PaneSetup, does: PaneActions) {
   const propose = [
     {
       guard: ({ context }: { context: PaneContext }) => context.open && !context.begun,

@@ -37,12 +37,8 @@ interface SessionContext {
   generation: number;
 }
 
-/**
- * The statechart of one session: the root of its actor system, owner of the generation, parent of its panes. Its states say whether a reply
- * is awaited. It never dies with a pane: a crashed one is reported, and spawned again by the gate.
- */
-export function createSessionMachine(panes: { [pane: string]: PaneMachine }, replyPane = 'reply') {
-  const chart = setup({
+function setupSession(panes: { [pane: string]: PaneMachine }) {
+  return setup({
     types: {
       context: {} as SessionContext,
       events: {} as SessionEvent,
@@ -51,14 +47,50 @@ export function createSessionMachine(panes: { [pane: string]: PaneMachine }, rep
     },
     actors: panes,
   });
-  const emitFact = (fact: Fact): SessionEmitted => ({ type: 'fact', fact });
-  const { enqueueActions } = chart;
+}
+
+type SessionSetup = ReturnType<typeof setupSession>;
+
+const emitFact = (fact: Fact): SessionEmitted => ({ type: 'fact', fact });
+
+/** What goes to the panes, and comes from them. */
+function paneActions({ enqueueActions }: SessionSetup) {
   const spawn = enqueueActions(({ event, enqueue }) => {
     if (event.type !== 'spawn') return;
     for (const input of event.panes) enqueue.spawnChild(input.pane, { id: input.pane, input });
   });
   const start = enqueueActions(({ event, enqueue }) => {
     if (event.type === 'start') for (const pane of event.panes) enqueue.sendTo(pane, { type: 'start' });
+  });
+  const fanOut = enqueueActions(({ context, event, enqueue }) => {
+    if (event.type !== 'transcript') return;
+    const { hold, at } = event;
+    for (const [pane, run] of Object.entries(event.runs)) {
+      enqueue.sendTo(pane, { type: 'update', run, generation: context.generation, hold, at });
+    }
+  });
+  const tellHold = enqueueActions(({ event, enqueue }) => {
+    if (event.type !== 'hold') return;
+    for (const pane of event.panes) enqueue.sendTo(pane, { type: 'hold', hold: event.hold, at: event.at });
+  });
+  const tell = enqueueActions(({ event, enqueue }) => {
+    if (event.type === 'tell') enqueue.sendTo(event.pane, event.event);
+  });
+  const reportCrash = enqueueActions(({ event, enqueue }) => {
+    if ('actorId' in event) enqueue.emit({ type: 'crashed', pane: event.actorId, error: event.error });
+  });
+  return { spawn, start, fanOut, tellHold, tell, reportCrash };
+}
+
+/** What is said of the session and its messages. */
+function sayActions({ enqueueActions }: SessionSetup, replyPane: string) {
+  const open = enqueueActions(({ event, enqueue }) => {
+    if (event.type === 'open') enqueue.emit(emitFact({ type: 'session.opened', panes: event.panes }));
+  });
+  const close = enqueueActions(({ event, enqueue }) => {
+    if (event.type !== 'close') return;
+    enqueue.emit(emitFact({ type: 'session.closed', reason: event.reason }));
+    for (const pane of event.panes) enqueue.sendTo(pane, { type: 'close', reason: event.reason });
   });
   const add = enqueueActions(({ context, event, enqueue }) => {
     if (event.type !== 'add') return;
@@ -83,36 +115,21 @@ export function createSessionMachine(panes: { [pane: string]: PaneMachine }, rep
     enqueue.emit(emitFact({ type: 'message.removed', message: event.message, generation }));
     if (event.outdatesReply) enqueue.sendTo(replyPane, { type: 'outdate' });
   });
-  const fanOut = enqueueActions(({ context, event, enqueue }) => {
-    if (event.type !== 'transcript') return;
-    const { hold, at } = event;
-    for (const [pane, run] of Object.entries(event.runs)) {
-      enqueue.sendTo(pane, { type: 'update', run, generation: context.generation, hold, at });
-    }
-  });
-  const tellHold = enqueueActions(({ event, enqueue }) => {
-    if (event.type !== 'hold') return;
-    for (const pane of event.panes) enqueue.sendTo(pane, { type: 'hold', hold: event.hold, at: event.at });
-  });
-  const close = enqueueActions(({ event, enqueue }) => {
-    if (event.type !== 'close') return;
-    enqueue.emit(emitFact({ type: 'session.closed', reason: event.reason }));
-    for (const pane of event.panes) enqueue.sendTo(pane, { type: 'close', reason: event.reason });
-  });
-  const open = enqueueActions(({ event, enqueue }) => {
-    if (event.type === 'open') enqueue.emit(emitFact({ type: 'session.opened', panes: event.panes }));
-  });
-  const tell = enqueueActions(({ event, enqueue }) => {
-    if (event.type === 'tell') enqueue.sendTo(event.pane, event.event);
-  });
-  const reportCrash = enqueueActions(({ event, enqueue }) => {
-    if ('actorId' in event) enqueue.emit({ type: 'crashed', pane: event.actorId, error: event.error });
-  });
+  return { open, close, add, edit, remove };
+}
+
+/**
+ * The statechart of one session: the root of its actor system, owner of the generation, parent of its panes. Its states say whether a reply
+ * is awaited. It never dies with a pane: a crashed one is reported, and spawned again by the gate.
+ */
+export function createSessionMachine(panes: { [pane: string]: PaneMachine }, replyPane = 'reply') {
+  const chart = setupSession(panes);
+  const does = { ...paneActions(chart), ...sayActions(chart, replyPane) };
   const holdIs =
     (hold: Hold) =>
     ({ event }: { event: SessionEvent }) =>
       (event.type === 'hold' || event.type === 'transcript') && event.hold === hold;
-  const turn = (action: typeof fanOut) => [
+  const turn = (action: typeof does.fanOut) => [
     { guard: holdIs('none'), target: '.quiet', actions: action },
     { guard: holdIs('expected'), target: '.expecting', actions: action },
     { target: '.replying', actions: action },
@@ -122,17 +139,17 @@ export function createSessionMachine(panes: { [pane: string]: PaneMachine }, rep
     context: ({ input }) => ({ session: input.session, generation: input.generation }),
     initial: 'quiet',
     on: {
-      spawn: { actions: spawn },
-      start: { actions: start },
-      open: { actions: open },
-      close: { actions: close },
-      add: { actions: add },
-      edit: { actions: edit },
-      remove: { actions: remove },
-      transcript: turn(fanOut),
-      hold: turn(tellHold),
-      tell: { actions: tell },
-      'xstate.error.actor.*': { actions: reportCrash },
+      spawn: { actions: does.spawn },
+      start: { actions: does.start },
+      open: { actions: does.open },
+      close: { actions: does.close },
+      add: { actions: does.add },
+      edit: { actions: does.edit },
+      remove: { actions: does.remove },
+      transcript: turn(does.fanOut),
+      hold: turn(does.tellHold),
+      tell: { actions: does.tell },
+      'xstate.error.actor.*': { actions: does.reportCrash },
     },
     states: {
       /** Nobody is to answer. */

@@ -150,6 +150,13 @@ describe('[P4] kill -9', () => {
 });
 
 describe('opening', () => {
+  test('[P4] commits are synced: WAL, synchronous FULL (NORMAL loses acks at a power loss)', () => {
+    const spy = spied();
+    open({ open: spy.open });
+    expect(spy.current().prepare('PRAGMA synchronous').get()).toMatchObject({ synchronous: 2 });
+    expect(spy.current().prepare('PRAGMA journal_mode').get()).toMatchObject({ journal_mode: 'wal' });
+  });
+
   test('a folder that cannot be made: io, naming the path and what to do', () => {
     const file = join(folder, 'file');
     writeFileSync(file, '');
@@ -296,7 +303,7 @@ function spied(): { open: OpenDatabase; current: () => SqlDatabase; commit: ((re
             fault(() => void statement.run());
             return { changes: 0, rowid: 0 };
           };
-          return { run, get: statement.get, all: statement.all };
+          return { run, get: (...values) => statement.get(...values), all: (...values) => statement.all(...values) };
         },
       };
     },
@@ -359,6 +366,28 @@ describe('[P4] an I/O error', () => {
     expect(spy.current()).not.toBe(first);
     expect((await journal.head('a'))?.seq).toBe(1);
     expect(await journal.append('a', 1, entry(1))).toBe(2);
+  });
+
+  test('before COMMIT: io, nothing stored; close commits what was queued while the store was being reopened', async () => {
+    const spy = spied();
+    let broken = false;
+    const journal = open({
+      open: (at) => {
+        const real = spy.open(at);
+        const prepare = (sql: string): ReturnType<typeof real.prepare> => {
+          if (broken && sql.startsWith('INSERT INTO entries')) throw new SqliteFault(778, 'injected');
+          return real.prepare(sql);
+        };
+        return { exec: (sql) => real.exec(sql), close: () => real.close(), prepare };
+      },
+    });
+    broken = true;
+    await expect(journal.append('a', 0, entry(0))).rejects.toMatchObject({ code: 'io' });
+    broken = false;
+    const queued = journal.append('a', 0, entry(0));
+    await journal.close();
+    expect(await queued).toBe(1);
+    expect(await open().head('a')).toEqual({ epoch: 'e1', seq: 1 });
   });
 
   test('in COMMIT, stored all the same: unknown_outcome, and the tail can be read', async () => {

@@ -54,6 +54,15 @@ describe('summarize', () => {
     expect(text).not.toBe('');
   });
 
+  it('has nothing to say about small talk', async () => {
+    const messages = messagesOf([
+      ['user', 'Thank you!'],
+      ['assistant', 'You are welcome.'],
+      ['user', 'Open it.'],
+    ]);
+    expect(await ask('summarize', { messages })).toBe('');
+  });
+
   it('keeps "Mr." inside its sentence', () => {
     expect([...sentencesOf('Mr. Harrow waits. "Stop!" she said. He runs.')]).toEqual([
       'Mr. Harrow waits.',
@@ -220,10 +229,8 @@ describe('reply', () => {
       prompt: [],
       material: { messages: story, current: '', maxChars: 9_999 },
     };
-    const reading = offlineText({ pace: 60_000 })
-      .stream(request, controller.signal, silent)
-      [Symbol.asyncIterator]()
-      .next();
+    const pieces = offlineText({ pace: 60_000 }).stream(request, controller.signal, silent);
+    const reading = pieces[Symbol.asyncIterator]().next();
     setImmediate(() => controller.abort(new Error('stop')));
     await expect(reading).rejects.toThrow('stop');
   });

@@ -170,7 +170,9 @@ describe.skipIf(!hasBrowser)('the play page', () => {
     expect(await server.command('pane.resume')).toMatchObject({ pane: 'scene' });
     await page.getByRole('button', { name: 'Stop Story so far' }).click();
     expect(await server.command('pane.cancel')).toMatchObject({ pane: 'history', run: 'h3' });
-    await page.getByRole('button', { name: 'Stopping… Story so far' }).waitFor();
+    const stopping = page.getByRole('button', { name: 'Stopping… Story so far' });
+    await stopping.waitFor();
+    expect(await stopping.evaluate((node) => node === document.activeElement)).toBe(true);
     server.tell('glass', phase('history', 'h3', 'cancelling', { generation: 3 }));
     await chipSays(page, 'history', 'stopping…');
     server.tell('glass', phase('history', 'h3', 'cancelled', { generation: 3, reason: 'user' }));
@@ -255,6 +257,27 @@ describe.skipIf(!hasBrowser)('the play page', () => {
     expect(await server.command('message.add')).toMatchObject({ text: 'Is anybody there?' });
     await shot(page, 'caught-up-1440-day');
     expect(await violations(page)).toEqual([]);
+    expect(faults).toEqual([]);
+  });
+
+  test('a message that was sent while offline survives a reload and goes out once, with its id', async () => {
+    tellBeginning(server, 'glass');
+    const page = await open();
+    await seen(page, 'Count them again');
+    server.away(true);
+    await page.locator('.transom').waitFor();
+    await page.locator('#say').fill('Hold the door.');
+    await page.keyboard.press('Enter');
+    await seen(page, 'sends when you are back online');
+    const id = await page.evaluate(() => localStorage.getItem('mullion.unsent.glass'));
+    await page.reload();
+    await page.locator('.transom').waitFor();
+    server.away(false);
+    const sent = await server.command('message.add');
+    expect(sent).toMatchObject({ text: 'Hold the door.' });
+    expect(id).toContain(String(sent['id']));
+    await page.waitForFunction(() => localStorage.getItem('mullion.unsent.glass') === null);
+    expect(server.commands.filter((command) => command.type === 'message.add')).toHaveLength(1);
     expect(faults).toEqual([]);
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { builtInPanes, historyPane, replyPane, scenePane } from '../../src/panes/index.ts';
-import { cutText, isYes, withoutMarkup } from '../../src/panes/prompts.ts';
+import { boundedMessages, cutText, isYes, withoutMarkup } from '../../src/panes/prompts.ts';
 import { ProviderError } from '../../src/ports/errors.ts';
 import { fakeContext, runStage, transcript } from './stage-context.ts';
 
@@ -206,11 +206,17 @@ describe('prompts', () => {
     expect(prompt).toContain('end28.');
   });
 
+  it('hold the last two messages also where they alone exceed the total', () => {
+    const messages = transcript(['user', 'a'.repeat(90)], ['assistant', 'b'.repeat(90)], ['user', 'c'.repeat(90)]);
+    expect(boundedMessages(messages, { perMessage: 100, total: 100 }).map(({ id }) => id)).toEqual(['m2', 'm3']);
+  });
+
   it('cut texts never inside a surrogate pair, and at words', () => {
     expect(cutText('😀😀😀', 3)).toBe('😀');
     expect(cutText('one two three', 9)).toBe('one two');
     expect(cutText('one two three', 7)).toBe('one two');
     expect(cutText('昨日は雨。今日は晴れ。', 7)).toBe('昨日は雨。');
+    expect(cutText('雨が降る。晴れ', 4)).toBe('雨が降る');
   });
 
   it('know a yes', () => {

@@ -1,4 +1,4 @@
-import type { JsonObject, PaneOptions, StageContext } from '../../src/panes/define.ts';
+import type { JsonObject, PaneOptions, StageContext, StageResult } from '../../src/panes/define.ts';
 import type { Message } from '../../src/panes/define.ts';
 import type { TextRequest } from '../../src/ports/models.ts';
 
@@ -100,11 +100,11 @@ export function fakeContext(given: {
 }
 
 /** Runs one stage of a pane by its name. */
-export function runStage<Result>(
-  pane: { stages: readonly { name: string; run(context: StageContext): Promise<Result> }[] },
+export function runStage(
+  pane: { stages: readonly { name: string; run(context: StageContext): Promise<StageResult> }[] },
   name: string,
   context: StageContext,
-): Promise<Result> {
+): Promise<StageResult> {
   const stage = pane.stages.find((one) => one.name === name);
   if (stage === undefined) throw new Error(`no stage ${name}`);
   return stage.run(context);

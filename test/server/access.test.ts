@@ -185,6 +185,11 @@ describe('tokens', () => {
     expect(
       JSON.parse((await get('/v1/sessions')).body).sessions.map((line: { session: string }) => line.session),
     ).toEqual(['s1']);
+    const name = `${'a'.repeat(64)}.png`;
+    for (const session of ['s1', 's2']) host.assets.set(`${session}/${name}`, new Uint8Array([1]));
+    expect((await get(`/v1/assets/s1/${name}`)).status).toBe(200);
+    expect(await get(`/v1/assets/s2/${name}`)).toEqual(await get(`/v1/assets/team-x/${name}`));
+    expect((await get(`/v1/assets/s2/${name}`)).status).toBe(404);
     expect((await get('/metrics')).status).toBe(403);
     expect((await fetch(`${url}/v1/sessions/s2/ticket`, { method: 'POST', headers })).status).toBe(404);
     const client = await ready(port, 'one');

@@ -128,6 +128,18 @@ describe('frames', () => {
     expect((await client.closed).code).toBe(code);
   });
 
+  it('is closed 1009 at the announced length, before its bytes are there', async () => {
+    const { port } = await startEdge();
+    const stuck = await stuckClient(port);
+    const header = Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    header.writeUInt32BE(262_145, 6);
+    const closed = new Promise<Buffer>((resolve) => void stuck.once('data', resolve));
+    stuck.resume();
+    stuck.write(header);
+    expect((await closed).readUInt16BE(2)).toBe(1009);
+    stuck.destroy();
+  });
+
   it('takes a frame of exactly maxFrameBytes', async () => {
     const { port } = await startEdge({ config: { maxFrameBytes: 500 } });
     const client = await ready(port);

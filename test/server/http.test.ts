@@ -76,6 +76,18 @@ describe('POST …/commands', () => {
     expect(host.commands).toHaveLength(1);
   });
 
+  it('does not wait for the end of a body that is over the limit', async () => {
+    const { port } = await startEdge({ config: { maxFrameBytes: 1000 } });
+    const socket = net.connect(port, '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    const answer = new Promise<string>((resolve) => void socket.once('data', (chunk) => resolve(chunk.toString())));
+    socket.write(
+      'POST /v1/sessions/s1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n' +
+        `Transfer-Encoding: chunked\r\n\r\n3e9\r\n${' '.repeat(1001)}\r\n`,
+    );
+    expect(await answer).toMatch(/^HTTP\/1\.1 413 /);
+  });
+
   it('takes only JSON', async () => {
     const { url } = await startEdge();
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonp'])
@@ -307,9 +319,13 @@ describe('operations', () => {
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
   });
 
-  it('ends a request whose headers do not come with 408', async () => {
-    const { port } = await startEdge({ config: { headersTimeoutMs: 200, requestTimeoutMs: 200 } });
-    expect(await rawHttp(port, 'GET /healthz HTTP/1.1\r\nHost: ')).toMatch(/^HTTP\/1\.1 408 /);
+  it('ends a request whose headers, or whose body, do not come in time, with 408', async () => {
+    const headers = await startEdge({ config: { headersTimeoutMs: 200 } });
+    expect(await rawHttp(headers.port, 'GET /healthz HTTP/1.1\r\nHost: ')).toMatch(/^HTTP\/1\.1 408 /);
+    const body = await startEdge({ config: { headersTimeoutMs: 200, requestTimeoutMs: 300 } });
+    const slow = 'POST /v1/sessions/s1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+    expect(await rawHttp(body.port, `${slow}Content-Length: 10\r\n\r\n{`)).toMatch(/^HTTP\/1\.1 408 /);
+    expect(body.errors).toEqual([]);
   });
 
   it('answers 400 to what is not HTTP, 404 to another upgrade path', async () => {

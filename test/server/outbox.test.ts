@@ -5,7 +5,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { Flusher, socketsPerTurn } from '../../src/server/flusher.ts';
 import { Outbox, type OutboxOptions } from '../../src/server/outbox.ts';
 import type { Subscription } from '../../src/server/session-api.ts';
-import { textFrame, type Batch } from '../../src/server/stream.ts';
+import { Batch, textFrame } from '../../src/server/stream.ts';
 import { batchOf } from '../support/fake-sessions.ts';
 import { SimClock } from '../support/sim-clock.ts';
 
@@ -222,6 +222,20 @@ describe('past outboxBytes', () => {
     await block(s);
     for (let i = 0; i < 3; i += 1) lane.push(record('a', 'R'.repeat(900)));
     lane.push(ended('a'));
+    s.wire.stuck = false;
+    await s.wire.take();
+    expect(s.wire.taken).toContain('"type":"ended"');
+    expect(s.wire.taken).not.toContain('RRR');
+    expect(subscription.resyncs).toBe(0);
+  });
+
+  it('keeps `ended` also when the batch that holds it is what breaks the bound', async () => {
+    const s = setup();
+    const { lane, subscription } = s.subscribe('a');
+    await block(s);
+    for (let i = 0; i < 2; i += 1) lane.push(record('a', 'R'.repeat(900)));
+    lane.push(new Batch([...record('a', 'R'.repeat(900)).frames, ...ended('a').frames]));
+    expect(s.outbox.pending).toBeLessThan(2000);
     s.wire.stuck = false;
     await s.wire.take();
     expect(s.wire.taken).toContain('"type":"ended"');

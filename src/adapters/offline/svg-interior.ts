@@ -51,7 +51,8 @@ function paintWindow(sheet: Sheet, scene: Scene, colors: Palette, frame: string)
   outside += `<path d="M230 520Q310 450 380 490T530 460V580H230Z" fill="${colors.at(0.4)}"/><path d="M230 545Q320 500 400 530T530 520V580H230Z" fill="${colors.at(0.75)}"/>`;
   let falling = '';
   const wet = scene.weather === 'rain' || scene.weather === 'storm';
-  for (let drop = 0; drop < 60 && (wet || scene.weather === 'snow'); drop += 1)
+  const drops = wet || scene.weather === 'snow' ? 60 : 0;
+  for (let drop = 0; drop < drops; drop += 1)
     falling += `M${n(250 + random() * 260)} ${n(130 + random() * 430)}${wet ? 'l-6 22' : 'h.1'}`;
   outside += `<path d="${falling || 'M0 0'}" stroke="#ffffff" stroke-width="${wet ? 1.4 : 5}" stroke-linecap="round" opacity=".6"/>`;
   sheet.add(`<g clip-path="${sheet.clip(d)}">${outside}</g>`);
