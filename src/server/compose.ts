@@ -64,17 +64,23 @@ export async function compose(config: Config, parts: Parts = {}): Promise<Compos
     clock,
   );
   metrics.registry.collect(() => {
-    for (const [host, load] of Object.entries(limits.snapshot())) metrics.providerQueue.with({ host }).set(load.waiting);
+    for (const [host, load] of Object.entries(limits.snapshot()))
+      metrics.providerQueue.with({ host }).set(load.waiting);
   });
   const { systemPrompt } = config.panes['reply'] ?? {};
   const sessions = new Sessions({
     journal,
-    panes: [replyPane(systemPrompt === undefined ? {} : { systemPrompt }), historyPane, scenePane, ...(parts.panes ?? [])],
+    panes: [
+      replyPane(systemPrompt === undefined ? {} : { systemPrompt }),
+      historyPane,
+      scenePane,
+      ...(parts.panes ?? []),
+    ],
     paneOptions: optionsOf(config),
     maxSessions: config.limits.maxSessions,
     passivateAfterMs: config.limits.passivateAfterMs,
     world: {
-      text: parts.text ?? textEngine(config.text),
+      text: parts.text ?? textEngine(config.text, parts.ids ?? systemIds),
       image: parts.image ?? imageEngine(config.image),
       ids: parts.ids ?? systemIds,
       limits,
@@ -100,10 +106,16 @@ function openJournal(config: Config, metrics: Metrics): Journal {
 
 /** Options of panes without what is not an option. */
 function optionsOf(config: Config): { [pane: string]: Partial<PaneOptions> } {
-  return Object.fromEntries(Object.entries(config.panes).map(([name, { systemPrompt: _, ...options }]) => [name, options]));
+  return Object.fromEntries(
+    Object.entries(config.panes).map(([name, { systemPrompt: _, ...options }]) => [name, options]),
+  );
 }
 
-function createEdge(config: Config, sessions: Sessions, shared: { metrics: Metrics; logger: Logger; clock: Clock }): HttpEdge {
+function createEdge(
+  config: Config,
+  sessions: Sessions,
+  shared: { metrics: Metrics; logger: Logger; clock: Clock },
+): HttpEdge {
   const { outboxBytes, maxFrameBytes, maxConnections, maxSubscriptions, maxInFlight, framesPerSecond } = config.limits;
   const clientFile = join(packageRoot, 'dist', 'client.js');
   return createHttpEdge({
@@ -133,10 +145,15 @@ interface Running {
   clock: Clock;
 }
 
-function lifecycle(config: Config, { sessions, edge, journal, metrics, logger, clock }: Running): Pick<Composed, 'listen' | 'close'> {
+function lifecycle(
+  config: Config,
+  { sessions, edge, journal, metrics, logger, clock }: Running,
+): Pick<Composed, 'listen' | 'close'> {
   let expireTimer: unknown;
   const expire = (): void => {
-    journal.expire(clock.now()).catch((error: unknown) => logger.warn({ error: String(error) }, 'old command keys could not be deleted'));
+    journal
+      .expire(clock.now())
+      .catch((error: unknown) => logger.warn({ error: String(error) }, 'old command keys could not be deleted'));
     expireTimer = clock.setTimeout(expire, expireEveryMs);
   };
   return {
@@ -147,7 +164,9 @@ function lifecycle(config: Config, { sessions, edge, journal, metrics, logger, c
         (count) => (count > 0 ? logger.info({ sessions: count }, 'recovered') : undefined),
         (error: unknown) => logger.error({ error: String(error) }, 'recovery failed'),
       );
-      preloadEngines(config.text, config.image).catch((error: unknown) => logger.warn({ error: String(error) }, 'the SDK could not be loaded'));
+      preloadEngines(config.text, config.image).catch((error: unknown) =>
+        logger.warn({ error: String(error) }, 'the SDK could not be loaded'),
+      );
       const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
       return `http://${host}:${port}`;
     },

@@ -17,9 +17,10 @@ export const edgeDefaults = {
   heartbeatMs: 20_000,
   /** Until the first frame of a connection must be there. */
   initTimeoutMs: 10_000,
-  /** Client frames a second and connection, and how many may come at once. */
+  /** Client frames a second and connection; more closes 4429. */
   framesPerSecond: 500,
-  frameBurst: 2_000,
+  /** How many of them may come at once; undefined = those of four seconds. */
+  frameBurst: undefined as number | undefined,
   /** Sessions that one connection may follow. */
   maxSubscriptions: 100,
   /** Commands of one connection that wait for their answer. */
@@ -59,9 +60,12 @@ export interface Edge {
   notReady(): string | undefined;
 }
 
-/** The answer for a session that is absent, or that the caller may not see: the same words, so that nothing can be told apart. */
+/**
+ * The answer for a session that is absent, or that the caller may not see: the words of `machines/decide.ts`, so that nothing can be told
+ * apart.
+ */
 export function absentSession(session: string): WireError {
-  return wireError('NOT_FOUND', `no session "${session}"`);
+  return wireError('NOT_FOUND', `no session ${session}`);
 }
 
 /** The answer to a fault of ours: the log has the cause, the caller does not. */

@@ -3,14 +3,15 @@ import { offlineText } from '../adapters/offline-text.ts';
 import { openaiImage } from '../adapters/openai-image.ts';
 import { probeImage, probeText } from '../adapters/openai-probe.ts';
 import { openaiText, preload } from '../adapters/openai-text.ts';
+import type { Ids } from '../ports/clock.ts';
 import { ProviderError } from '../ports/errors.ts';
 import type { ImageModel, TextModel } from '../ports/models.ts';
 import type { NamedProbe } from './check.ts';
 import type { ImageConfig, TextConfig } from './config.ts';
 
 /** The text engine of the configuration. */
-export function textEngine(config: TextConfig): TextModel {
-  if (config.engine === 'offline') return offlineText();
+export function textEngine(config: TextConfig, ids: Ids): TextModel {
+  if (config.engine === 'offline') return offlineText({ random: () => ids.random() });
   const { baseUrl, apiKey, models } = config;
   return openaiText({ baseUrl, apiKey: apiKey ?? undefined, models });
 }
@@ -55,7 +56,13 @@ export function probesOf(text: TextConfig, image: ImageConfig): NamedProbe[] {
       name: 'image',
       probe:
         image.engine === 'openai'
-          ? () => probeImage({ baseUrl: image.baseUrl, apiKey: image.apiKey ?? undefined, model: image.model, size: image.size ?? undefined })
+          ? () =>
+              probeImage({
+                baseUrl: image.baseUrl,
+                apiKey: image.apiKey ?? undefined,
+                model: image.model,
+                size: image.size ?? undefined,
+              })
           : works(image.engine === 'offline' ? 'offline sketches, no model' : 'none: scenes keep no picture'),
     },
   ];

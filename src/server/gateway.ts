@@ -38,7 +38,7 @@ export class Connection {
     this.#ws = ws;
     this.#id = id;
     const { config, clock } = edge;
-    this.#bucket = new Bucket(config.framesPerSecond, config.frameBurst, clock.now());
+    this.#bucket = new Bucket(config.framesPerSecond, config.frameBurst ?? 4 * config.framesPerSecond, clock.now());
     this.#outbox = new Outbox({
       wire: socket,
       open: () => ws.readyState === WebSocket.OPEN,
@@ -187,6 +187,7 @@ export class Connection {
     const { config, metrics, host } = this.#edge;
     if (!grant.sees(session)) return this.#error(id, session, absentSession(session));
     if (this.#inFlight >= config.maxInFlight) {
+      // The host counts the commands that it answers; this one it never sees.
       metrics.commands.with({ type, result: 'RATE_LIMITED' }).add();
       const message = `expected at most ${config.maxInFlight} commands without an answer; nothing was done`;
       return this.#error(id, session, wireError('RATE_LIMITED', message, { retryAfterMs: 100 }));
@@ -194,11 +195,7 @@ export class Connection {
     this.#inFlight += 1;
     const result = await this.#ask(type, session, () => host.command(command));
     this.#inFlight -= 1;
-    if ('refused' in result) {
-      metrics.commands.with({ type, result: result.refused.code }).add();
-      return this.#error(id, session, result.refused);
-    }
-    metrics.commands.with({ type, result: result.duplicate === true ? 'duplicate' : 'ok' }).add();
+    if ('refused' in result) return this.#error(id, session, result.refused);
     // A delta without id only wants to hear of failures.
     if (id !== undefined) this.#send({ ...result, id });
   }

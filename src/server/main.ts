@@ -33,7 +33,15 @@ async function run(asked: CliCommand): Promise<number> {
     case 'check':
       return withConfig(asked.flags, check);
     case 'replay':
-      return withConfig(asked.flags, (config) => runReplay(asked, config, { startServer, clock: systemClock, ids: systemIds, out: process.stdout, errors: process.stderr }));
+      return withConfig(asked.flags, (config) =>
+        runReplay(asked, config, {
+          startServer,
+          clock: systemClock,
+          ids: systemIds,
+          out: process.stdout,
+          errors: process.stderr,
+        }),
+      );
   }
 }
 
@@ -51,7 +59,8 @@ function expected(error: unknown): string {
   if (error instanceof ConfigError) return error.message;
   if (error instanceof JournalError) return error.message;
   if (error instanceof Error && 'code' in error) {
-    if (error.code === 'EADDRINUSE') return `${error.message}: another program listens there; choose another --port (0 = any free one)`;
+    if (error.code === 'EADDRINUSE')
+      return `${error.message}: another program listens there; choose another --port (0 = any free one)`;
     return error.message;
   }
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -81,7 +90,13 @@ async function serve(config: Config): Promise<number> {
 }
 
 async function check(config: Config): Promise<number> {
-  return runCheck({ probes: probesOf(config.text, config.image), data: config.data, clock: systemClock, out: process.stdout, scrub: createScrub(secretsOf(config)) });
+  return runCheck({
+    probes: probesOf(config.text, config.image),
+    data: config.data,
+    clock: systemClock,
+    out: process.stdout,
+    scrub: createScrub(secretsOf(config)),
+  });
 }
 
 async function startServer(config: Config) {
@@ -89,7 +104,8 @@ async function startServer(config: Config) {
   const url = await server.listen();
   return {
     url,
-    assetFile: (path: string) => (path.startsWith('/v1/assets/') ? join(config.data, path.slice('/v1/'.length)) : undefined),
+    assetFile: (path: string) =>
+      path.startsWith('/v1/assets/') ? join(config.data, path.slice('/v1/'.length)) : undefined,
     close: () => server.close(),
   };
 }

@@ -198,7 +198,7 @@ describe('tokens', () => {
       expect(await client.next()).toMatchObject({
         type: 'error',
         id: 'k',
-        error: { code: 'NOT_FOUND', message: 'no session "s2"' },
+        error: { code: 'NOT_FOUND', message: 'no session s2' },
       });
     }
     expect([host.commands.length, host.subscribed]).toEqual([0, 0]);

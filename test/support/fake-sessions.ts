@@ -154,5 +154,5 @@ function recordFrame(session: string, record: Rec): StreamFrame {
 }
 
 function absent(session: string): Refused {
-  return { refused: wireError('NOT_FOUND', `no session "${session}"`) };
+  return { refused: wireError('NOT_FOUND', `no session ${session}`) };
 }

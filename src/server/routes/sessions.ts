@@ -46,20 +46,15 @@ function sessionOf(call: Call): string | undefined {
 async function command(edge: Edge, call: Call): Promise<void> {
   const session = sessionOf(call);
   if (session === undefined) return;
-  const { config, host, metrics } = edge;
+  const { config, host } = edge;
   const body = await readJsonBody(call.request, config.maxFrameBytes);
   if ('refused' in body) return replyError(call, body.refused);
   const header = call.request.headers['idempotency-key'];
   const key = Array.isArray(header) ? header[0] : header;
   const decoded = decodeCommandBody(body.bytes, { session, key, maxBytes: config.maxFrameBytes });
   if (decoded.kind === 'error') return replyError(call, decoded.error, { id: decoded.id });
-  const { id, type } = decoded.command;
   const result = await host.command(decoded.command);
-  if ('refused' in result) {
-    metrics.commands.with({ type, result: result.refused.code }).add();
-    return replyError(call, result.refused, { id });
-  }
-  metrics.commands.with({ type, result: result.duplicate === true ? 'duplicate' : 'ok' }).add();
+  if ('refused' in result) return replyError(call, result.refused, { id: decoded.command.id });
   replyJson(call, 200, result);
 }
 

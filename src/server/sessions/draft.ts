@@ -65,7 +65,14 @@ export class Draft {
     this.text += add;
     this.#scheduleLive();
     if (this.text.length - this.#recorded >= draftTimes.recordUnits) this.#record();
-    else this.#scheduleRecord(options.ackWanted === true ? draftTimes.ackMs : this.#everRecorded ? draftTimes.recordMs : draftTimes.firstRecordMs);
+    else
+      this.#scheduleRecord(
+        options.ackWanted === true
+          ? draftTimes.ackMs
+          : this.#everRecorded
+            ? draftTimes.recordMs
+            : draftTimes.firstRecordMs,
+      );
   }
 
   /** What is not on record yet, without stopping anything: for the last record and for late subscribers. */

@@ -1,10 +1,10 @@
 import { createActor, type Actor } from 'xstate';
 import { decide } from '../../machines/decide.ts';
 import type { Decision, Knowledge } from '../../machines/decision.ts';
-import { drivenPanes, isOpen, isUnfinished, owesRun, replacedReply, replyHold } from '../../machines/derive.ts';
+import { drivenPanes, isOpen, isUnfinished, owesRun, replyHold } from '../../machines/derive.ts';
 import type { PaneEmitted } from '../../machines/pane-types.ts';
 import type { StageInput } from '../../machines/pane-setup.ts';
-import { recover, recoveryFacts } from '../../machines/recover.ts';
+import { chartOptions, recover, recoveryFacts } from '../../machines/recover.ts';
 import type { SessionEmitted, SessionEvent, SessionMachine } from '../../machines/session.ts';
 import type { Clock, Ids } from '../../ports/clock.ts';
 import type { Command } from '../../protocol/commands.ts';
@@ -13,7 +13,8 @@ import type { LiveFrame } from '../../protocol/frames.ts';
 import { isTerminal, type Outcome } from '../../protocol/names.ts';
 import type { Fact, PhaseFact, Rec } from '../../protocol/records.ts';
 import { foldState, type State } from '../../protocol/state.ts';
-import { Draft, type TextPiece } from './draft.ts';
+import type { Draft } from './draft.ts';
+import { Drafts, type DraftOwner } from './drafts.ts';
 import { LiveState } from './live-state.ts';
 import type { Turn } from './turn.ts';
 
@@ -46,8 +47,7 @@ export class Gate {
   readonly #ids: Ids;
   readonly #events: GateEvents;
   readonly #live: LiveState;
-  readonly #drafts = new Map<string, Draft>();
-  readonly #idleTimers = new Map<string, unknown>();
+  readonly #drafts: Drafts;
   readonly #spawned = new Set<string>();
   #actor: Actor<SessionMachine> | null = null;
   #turn: Turn | null = null;
@@ -59,6 +59,17 @@ export class Gate {
     this.#clock = clock;
     this.#ids = ids;
     this.#events = events;
+    const turn = (fn: () => void): void => void this.turn(fn);
+    const stateOf = (): State => this.proposed;
+    const owner: DraftOwner = {
+      get proposed() {
+        return stateOf();
+      },
+      push: (fact) => this.#push(fact),
+      live: (frame) => events.live(frame, this.proposed.view.seq),
+      turn,
+    };
+    this.#drafts = new Drafts(owner, clock, ids);
     this.#live = new LiveState(clock, (frame) => this.#sendLive(frame));
     this.#told = { transcript: state.view.transcript, generation: state.view.generation, hold: 'none' };
   }
@@ -78,7 +89,14 @@ export class Gate {
       fn(this.#turn);
       return this.#turn;
     }
-    const turn: Turn = { by, records: [], key: undefined, accepted: undefined, after: this.proposed, done: () => undefined };
+    const turn: Turn = {
+      by,
+      records: [],
+      key: undefined,
+      accepted: undefined,
+      after: this.proposed,
+      done: () => undefined,
+    };
     this.#turn = turn;
     try {
       fn(turn);
@@ -96,14 +114,21 @@ export class Gate {
   }
 
   /** Decides a command and, unless it is refused, does it as one turn. `finish` sees the turn before it is handed on. */
-  command(command: Command, known: Knowledge, finish: (turn: Turn, made: { message?: string; run?: string }) => void): WireError | null {
+  command(
+    command: Command,
+    known: Knowledge,
+    finish: (turn: Turn, made: { message?: string; run?: string }) => void,
+  ): WireError | null {
     const decision = decide(this.proposed, command, known);
     if (decision.kind === 'refuse') return decision.error;
     this.turn((turn) => {
       const made = this.#do(decision, command.id !== undefined);
       this.#settle();
       const run = turn.accepted ?? made.run;
-      finish(turn, { ...(made.message === undefined ? {} : { message: made.message }), ...(run === undefined ? {} : { run }) });
+      finish(turn, {
+        ...(made.message === undefined ? {} : { message: made.message }),
+        ...(run === undefined ? {} : { run }),
+      });
     }, command.id);
     return null;
   }
@@ -113,7 +138,7 @@ export class Gate {
     this.turn(() => {
       for (const fact of recoveryFacts(this.proposed)) this.#push(fact);
       for (const [message, open] of Object.entries(this.proposed.private.open)) {
-        if (open.run === null) this.#openDraft(message, null, texts.get(message) ?? '');
+        if (open.run === null) this.#drafts.openApp(message, texts.get(message) ?? '');
       }
       const { panes, transcript } = this.proposed.view;
       const due = Object.keys(panes).filter((name) => {
@@ -123,7 +148,9 @@ export class Gate {
       });
       const busy = Object.keys(panes).filter((name) => {
         const view = panes[name];
-        return view !== undefined && ((isOpen(view) && view.phase !== 'paused') || (view.queued.length > 0 && !view.paused));
+        return (
+          view !== undefined && ((isOpen(view) && view.phase !== 'paused') || (view.queued.length > 0 && !view.paused))
+        );
       });
       this.#ensure([...busy, ...due]);
       if (due.length > 0) this.#fanOut(due);
@@ -136,10 +163,7 @@ export class Gate {
     this.#actor = null;
     this.#spawned.clear();
     this.#live.clearAll();
-    for (const draft of this.#drafts.values()) draft.finish();
-    for (const timer of this.#idleTimers.values()) this.#clock.clearTimeout(timer);
-    this.#drafts.clear();
-    this.#idleTimers.clear();
+    this.#drafts.drop();
   }
 
   /** Starts again from a state, after `stop`. */
@@ -163,19 +187,12 @@ export class Gate {
   liveFrames(committed: State): LiveFrame[] {
     const session = this.proposed.view.session;
     const frames: LiveFrame[] = this.#live.frames().map((frame) => ({ type: 'live', session, ...frame }));
-    for (const draft of this.#drafts.values()) {
-      const at = committed.private.open[draft.message]?.length;
-      if (at !== undefined && draft.text.length > at) frames.push(this.#textFrame(draft, { message: draft.message, at, add: draft.text.slice(at) }));
-    }
-    return frames;
+    return [...frames, ...this.#drafts.liveFrames(committed)];
   }
 
   /** Text from the run of a pane for the message that it writes; the first opens the message. */
   write(input: StageInput, add: string): void {
-    this.turn(() => {
-      const draft = [...this.#drafts.values()].find((candidate) => candidate.run === input.run) ?? this.#openReply(input.run);
-      draft.append(add);
-    });
+    this.turn(() => this.#drafts.write(input.run, add));
   }
 
   /** Ephemeral news of a run. */
@@ -192,29 +209,48 @@ export class Gate {
     for (const fact of decision.facts ?? []) this.#endOrPush(fact);
     for (const event of decision.events) this.#send(event);
     if (decision.message !== undefined) this.#openAppDraft(decision.message);
+    this.#tellOptions(decision.events);
     return decision;
   }
 
   #writeDelta(decision: Extract<Decision, { kind: 'write' }>, ackWanted: boolean): { message?: string; run?: string } {
-    const draft = this.#drafts.get(decision.message);
+    const { message } = decision;
+    const draft = this.#drafts.get(message);
     if (draft === undefined) return {};
-    if (decision.add !== '') draft.append(decision.add, { ackWanted });
-    if (decision.end === null) {
-      this.#watchIdle(decision.message);
-      return { message: decision.message };
-    }
-    const answer = this.proposed.private.open[decision.message]?.reply === 'pane' ? this.#ids.uuid() : null;
-    this.#endDraft(draft, decision.end);
-    if (answer === null) return { message: decision.message };
+    if (decision.add !== '') this.#drafts.append(message, decision.add, ackWanted);
+    if (decision.end === null) return { message };
+    const answer = this.proposed.private.open[message]?.reply === 'pane' ? this.#ids.uuid() : null;
+    this.#drafts.end(draft, decision.end);
+    if (answer === null) return { message };
     this.#ensure(['reply']);
     const { generation } = this.proposed.view;
-    this.#send({ type: 'tell', pane: 'reply', event: { type: 'update', run: answer, generation, hold: 'none', at: this.#clock.now() } });
-    return { message: decision.message, run: answer };
+    this.#send({
+      type: 'tell',
+      pane: 'reply',
+      event: { type: 'update', run: answer, generation, hold: 'none', at: this.#clock.now() },
+    });
+    return { message, run: answer };
+  }
+
+  #openAppDraft(message: string): void {
+    const text = this.proposed.view.messages.find((candidate) => candidate.id === message)?.text ?? '';
+    this.#drafts.openApp(message, text);
+  }
+
+  /** Panes that are at work already hear of new options; the others read them when they are spawned. */
+  #tellOptions(events: readonly SessionEvent[]): void {
+    for (const event of events) {
+      if (event.type !== 'open') continue;
+      for (const [pane, declaration] of Object.entries(event.panes)) {
+        if (this.#spawned.has(pane))
+          this.#send({ type: 'tell', pane, event: { type: 'options', options: chartOptions(declaration) } });
+      }
+    }
   }
 
   #endOrPush(fact: Fact): void {
     const draft = fact.type === 'message.ended' ? this.#drafts.get(fact.message) : undefined;
-    if (fact.type === 'message.ended' && draft !== undefined) this.#endDraft(draft, fact.outcome, fact.reason);
+    if (fact.type === 'message.ended' && draft !== undefined) this.#drafts.end(draft, fact.outcome, fact.reason);
     else this.#push(fact);
   }
 
@@ -230,7 +266,12 @@ export class Gate {
         this.#fanOut(driven);
       } else if (hold !== this.#told.hold) {
         this.#told.hold = hold;
-        this.#send({ type: 'hold', panes: drivenPanes(this.proposed).filter((pane) => this.#spawned.has(pane)), hold, at: this.#clock.now() });
+        this.#send({
+          type: 'hold',
+          panes: drivenPanes(this.proposed).filter((pane) => this.#spawned.has(pane)),
+          hold,
+          at: this.#clock.now(),
+        });
       } else return;
     }
     throw new Error('the session did not settle: panes and replies keep outdating each other');
@@ -276,6 +317,7 @@ export class Gate {
     for (const { pane } of inputs) {
       this.#spawned.add(pane);
       // Every child of a session is a pane; xstate types children by the union of all logics.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
       const ref = children[pane] as unknown as PaneRef | undefined;
       ref?.on('*', (emitted) => this.#hear(emitted));
     }
@@ -328,9 +370,9 @@ export class Gate {
     if (retryInMs !== undefined) whole.retryAt = new Date(this.#clock.now() + retryInMs).toISOString();
     const isCurrent = this.proposed.view.panes[fact.pane]?.run === fact.run;
     if (isTerminal(fact.phase) && isCurrent) {
-      const draft = [...this.#drafts.values()].find((candidate) => candidate.run === fact.run);
+      const draft = this.#drafts.ofRun(fact.run);
       if (draft !== undefined) {
-        this.#endDraft(draft, outcomeOf(fact.phase), fact.reason ?? fact.error?.code);
+        this.#drafts.end(draft, outcomeOf(fact.phase), fact.reason ?? fact.error?.code);
         if (fact.content !== undefined) whole.content = { ...fact.content, message: draft.message };
       }
       const covers = this.#covers(fact);
@@ -361,68 +403,6 @@ export class Gate {
     this.proposed = foldState(before, record);
     turn.records.push(record);
     this.#events.proposed(record, before);
-  }
-
-  // ---- texts that are being written
-
-  #openReply(run: string): Draft {
-    const reused = Object.entries(this.proposed.private.open).find(([, open]) => open.run === run);
-    if (reused !== undefined) return this.#openDraft(reused[0], run, '');
-    const { view } = this.proposed;
-    const id = this.#ids.uuid();
-    const replaces = replacedReply(view)?.id;
-    this.#push({
-      type: 'message.added',
-      message: { id, role: 'assistant', text: '', generation: view.generation, final: false, reply: 'none', run, ...(replaces === undefined ? {} : { replaces }) },
-    });
-    return this.#openDraft(id, run, '');
-  }
-
-  #openAppDraft(message: string): void {
-    const open = this.proposed.private.open[message];
-    if (open === undefined || open.run !== null || this.#drafts.has(message)) return;
-    this.#openDraft(message, null, this.proposed.view.messages.find((candidate) => candidate.id === message)?.text ?? '');
-  }
-
-  #openDraft(message: string, run: string | null, text: string): Draft {
-    const draft: Draft = new Draft({ message, run, text }, this.#clock, {
-      live: (piece) => this.#events.live(this.#textFrame(draft, piece), this.proposed.view.seq),
-      record: (piece) => this.#push({ type: 'message.text', text: piece }),
-    });
-    this.#drafts.set(message, draft);
-    if (run === null) this.#watchIdle(message);
-    return draft;
-  }
-
-  /** An app that stops sending: its message ends as `failed`. PROTOCOL section 4, `message.delta`. */
-  #watchIdle(message: string): void {
-    this.#clock.clearTimeout(this.#idleTimers.get(message));
-    const idleMs = this.proposed.private.panes['reply']?.declaration.idleTimeoutMs ?? 30_000;
-    this.#idleTimers.set(
-      message,
-      this.#clock.setTimeout(() => {
-        const draft = this.#drafts.get(message);
-        if (draft !== undefined) this.turn(() => this.#endDraft(draft, 'failed', 'idle_timeout'));
-      }, idleMs),
-    );
-  }
-
-  #endDraft(draft: Draft, outcome: Outcome, reason?: string): void {
-    const { message } = draft;
-    draft.finish();
-    this.#drafts.delete(message);
-    this.#clock.clearTimeout(this.#idleTimers.get(message));
-    this.#idleTimers.delete(message);
-    const rest = draft.rest();
-    if (rest.add !== '') this.#push({ type: 'message.text', text: rest });
-    this.#push({ type: 'message.ended', message, outcome, ...(reason === undefined ? {} : { reason }) });
-  }
-
-  #textFrame(draft: Draft, text: TextPiece): LiveFrame {
-    const { session, panes } = this.proposed.view;
-    if (draft.run === null) return { type: 'live', session, text };
-    const pane = Object.entries(panes).find(([, view]) => view.run === draft.run);
-    return pane === undefined ? { type: 'live', session, text } : { type: 'live', session, pane: pane[0], run: draft.run, attempt: pane[1].attempt, text };
   }
 
   #sendLive(frame: Omit<LiveFrame, 'type' | 'session'>): void {

@@ -27,7 +27,23 @@ export const defaultPaneOptions: PaneOptions = {
 };
 
 /** Phases that a stage must not be called: they are everybody's. */
-const takenNames = ['idle', 'queued', 'waiting', 'debouncing', 'starting', 'draining', 'retrying', 'paused', 'cancelling', 'enter', 'updated', 'unchanged', 'cancelled', 'error', 'imaging_failed'];
+const takenNames = [
+  'idle',
+  'queued',
+  'waiting',
+  'debouncing',
+  'starting',
+  'draining',
+  'retrying',
+  'paused',
+  'cancelling',
+  'enter',
+  'updated',
+  'unchanged',
+  'cancelled',
+  'error',
+  'imaging_failed',
+];
 
 /** Builds the registry once per server. Throws on a definition that cannot work, naming what is wrong. */
 export function createPaneRegistry(
@@ -51,23 +67,30 @@ export function createPaneRegistry(
       ...configured[definition.name],
     };
     const runFrom = definition.runFrom ?? definition.stages[0].name;
-    machines[definition.name] = createPaneMachine({ name: definition.name, stages, runFrom, imaging: definition.imaging ?? [] }, stageLogic);
+    machines[definition.name] = createPaneMachine(
+      { name: definition.name, stages, runFrom, imaging: definition.imaging ?? [] },
+      stageLogic,
+    );
   }
   return { definitions: byName, declarations, machines };
 }
 
 function check(definition: PaneDefinition, known: Map<string, PaneDefinition>): void {
   const { name, stages } = definition;
-  if (!panePattern.test(name)) throw new Error(`pane name: expected a lower-case name such as "history", got ${JSON.stringify(name)}`);
+  if (!panePattern.test(name))
+    throw new Error(`pane name: expected a lower-case name such as "history", got ${JSON.stringify(name)}`);
   if (known.has(name)) throw new Error(`pane ${name} is registered twice`);
   const names = stages.map((stage) => stage.name);
   for (const stage of names) {
     if (!/^[a-z][a-z_]*$/.test(stage) || takenNames.includes(stage)) {
-      throw new Error(`pane ${name}: a stage is named by a participle of its own such as "summarizing", got ${JSON.stringify(stage)}`);
+      throw new Error(
+        `pane ${name}: a stage is named by a participle of its own such as "summarizing", got ${JSON.stringify(stage)}`,
+      );
     }
   }
   if (new Set(names).size < names.length) throw new Error(`pane ${name}: two stages have the same name`);
   for (const stage of [definition.runFrom, ...(definition.imaging ?? [])]) {
-    if (stage !== undefined && !names.includes(stage)) throw new Error(`pane ${name}: no stage ${stage}, expected one of ${names.join(', ')}`);
+    if (stage !== undefined && !names.includes(stage))
+      throw new Error(`pane ${name}: no stage ${stage}, expected one of ${names.join(', ')}`);
   }
 }

@@ -31,10 +31,15 @@ export interface Providers {
 }
 
 /** Pieces of an answer, from a slot of the engine's host. Throws at once when the signal aborts, whatever the engine does. */
-export async function* streamText(providers: Providers, call: ProviderCall, request: TextRequest): AsyncIterable<string> {
+export async function* streamText(
+  providers: Providers,
+  call: ProviderCall,
+  request: TextRequest,
+): AsyncIterable<string> {
   const { text } = providers;
   const slot = await takeSlot(providers, call, text.host);
-  const pieces = text.stream(request, call.signal, report(providers, call, text.engine(request.stage)))[Symbol.asyncIterator]();
+  const answer = text.stream(request, call.signal, report(providers, call, text.engine(request.stage)));
+  const pieces = answer[Symbol.asyncIterator]();
   let pending: Promise<IteratorResult<string>> | undefined;
   try {
     for (;;) {
@@ -79,8 +84,8 @@ async function takeSlot({ limits }: Providers, call: ProviderCall, host: string 
 
 function report({ metrics }: Providers, { events }: ProviderCall, engine: string): Report {
   return {
-    heard: events.heard,
-    progress: events.progress,
+    heard: () => events.heard(),
+    progress: (value, max, unit) => events.progress(value, max, unit),
     usage: ({ input, output }) => {
       metrics.tokens.with({ engine, direction: 'input' }).add(input);
       metrics.tokens.with({ engine, direction: 'output' }).add(output);

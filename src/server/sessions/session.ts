@@ -107,7 +107,8 @@ export class Session implements StageSession {
       if (command.id !== undefined && command.type !== 'message.delta' && command.type !== 'session.delete') {
         turn.key = { id: command.id, digest, ack };
       }
-      const answer = (error?: Error): void => resolve(error === undefined ? this.#ack(command, ack) : { refused: notStored(overloadedMs) });
+      const answer = (error?: Error): void =>
+        resolve(error === undefined ? this.#ack(command, ack) : { refused: notStored(overloadedMs) });
       if (turn.records.length > 0 || turn.key !== undefined) turn.done = answer;
       else this.#whenWritten(command, answer);
     });
@@ -151,7 +152,9 @@ export class Session implements StageSession {
       bodies.delete(body);
       if (bodies.size === 0) this.#bodies.delete(input.pane);
       if (stoppedAtMs === null) return;
-      this.#world.metrics.abortSeconds.with({ pane: input.pane }).observe((this.#world.clock.now() - stoppedAtMs) / 1_000);
+      this.#world.metrics.abortSeconds
+        .with({ pane: input.pane })
+        .observe((this.#world.clock.now() - stoppedAtMs) / 1_000);
       if (this.sealedMs === null) this.gate.unwound(input.pane);
     });
     return () => {
@@ -176,21 +179,26 @@ export class Session implements StageSession {
     for (const { reject } of waiting) reject(error);
   }
 
-  /** Begins, or after sealing begins again: from what the journal really holds. Subscribers get what they have missed. */
+  /** Goes on with what the committed state says was unfinished. `texts`: of `openTexts`. */
+  begin(texts: ReadonlyMap<string, string>): void {
+    this.gate.start(texts);
+  }
+
+  /** After sealing: begins again from what the journal really holds. Subscribers get what they have missed. */
   async start(): Promise<void> {
     const missed: Rec[] = [];
     for await (const record of this.#world.journal.read(this.id, this.committed.view.seq)) missed.push(record);
+    const texts = await this.openTexts();
     this.committed = missed.reduce(foldState, this.committed);
-    const texts = await this.#openTexts();
     this.gate.reset(this.committed);
     this.broadcast.records(this.id, missed, (seq) => this.cursor(seq));
     this.broadcast.startAt(this.committed.view.seq);
     this.sealedMs = null;
-    this.gate.start(texts);
+    this.begin(texts);
   }
 
   /** Whole texts of the messages that apps are writing: the view may have cut them. */
-  async #openTexts(): Promise<Map<string, string>> {
+  async openTexts(): Promise<Map<string, string>> {
     const texts = new Map<string, string>();
     for (const [message, open] of Object.entries(this.committed.private.open)) {
       if (open.run !== null) continue;
@@ -207,6 +215,7 @@ export class Session implements StageSession {
     this.#savedSeq = seq;
     try {
       // The state is plain JSON by construction: views and private parts hold nothing else.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
       await this.#world.journal.saveState(this.id, seq, this.committed as unknown as JsonObject);
       await this.#world.journal.trim(this.id, keepFrom);
     } catch (error) {
@@ -216,8 +225,18 @@ export class Session implements StageSession {
   }
 
   #ack(command: Command, fields: JsonObject): AckFrame {
-    const at = command.type === 'message.delta' ? this.#durableLength(command.message, command.at + command.text.length) : undefined;
-    return { type: 'ack', id: command.id ?? '', session: this.id, ...fields, ...(at === undefined ? {} : { at }), duplicate: false };
+    const at =
+      command.type === 'message.delta'
+        ? this.#durableLength(command.message, command.at + command.text.length)
+        : undefined;
+    return {
+      type: 'ack',
+      id: command.id ?? '',
+      session: this.id,
+      ...fields,
+      ...(at === undefined ? {} : { at }),
+      duplicate: false,
+    };
   }
 
   #durableLength(message: string, end: number): number {
@@ -282,7 +301,9 @@ export class Session implements StageSession {
     if (due.length > 0) this.#waiting = this.#waiting.filter((waiting) => waiting.seq > seq);
     for (const { resolve } of due) resolve();
     if (this.#texts.length === 0) return;
-    const written = this.#texts.filter(({ message, end }) => (this.committed.private.open[message]?.length ?? Number.POSITIVE_INFINITY) >= end);
+    const written = this.#texts.filter(
+      ({ message, end }) => (this.committed.private.open[message]?.length ?? Number.POSITIVE_INFINITY) >= end,
+    );
     this.#texts = this.#texts.filter((text) => !written.includes(text));
     for (const { answer } of written) answer();
   }
@@ -321,7 +342,10 @@ export class Session implements StageSession {
   }
 
   #broken(error: unknown, turn: Turn): void {
-    this.#world.logger.error({ session: this.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'a turn failed');
+    this.#world.logger.error(
+      { session: this.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) },
+      'a turn failed',
+    );
     this.sealedMs = overloadedMs;
     const failure = new JournalError('io', 'a turn failed', error);
     this.drop(failure);
@@ -332,13 +356,16 @@ export class Session implements StageSession {
 
 /** The refusal while nothing can be stored. */
 export function notStored(retryAfterMs: number): WireError {
-  return wireError('OVERLOADED', 'the session cannot be stored at the moment; nothing of this command was kept', { retryAfterMs });
+  return wireError('OVERLOADED', 'the session cannot be stored at the moment; nothing of this command was kept', {
+    retryAfterMs,
+  });
 }
 
 /** The line of this session in the list of sessions. */
 function summary(state: State): JsonObject {
   const panes: JsonObject = {};
-  for (const [name, pane] of Object.entries(state.view.panes)) panes[name] = { phase: pane.phase, queued: pane.queued.length };
+  for (const [name, pane] of Object.entries(state.view.panes))
+    panes[name] = { phase: pane.phase, queued: pane.queued.length };
   return { generation: state.view.generation, panes };
 }
 
@@ -347,7 +374,9 @@ function measure(world: SessionWorld, record: Rec, before: State): void {
   const { pane, phase } = record;
   const old = before.view.panes[pane];
   if (old?.since !== undefined && old.since !== null && old.run === record.run) {
-    world.metrics.phaseSeconds.with({ pane, phase: old.phase }).observe((Date.parse(record.at) - Date.parse(old.since)) / 1_000);
+    world.metrics.phaseSeconds
+      .with({ pane, phase: old.phase })
+      .observe((Date.parse(record.at) - Date.parse(old.since)) / 1_000);
   }
   if (!isTerminal(phase)) return;
   world.metrics.runs.with({ pane, outcome: phase }).add();

@@ -69,7 +69,10 @@ export function startBody(
   return {
     stop: (reason) => controller.abort(new Stopped(reason)),
     ended: work().catch((error: unknown) => {
-      world.logger.error({ session: input.session, pane: input.pane, error: describe(error) }, 'a stage could not report');
+      world.logger.error(
+        { session: input.session, pane: input.pane, error: describe(error) },
+        'a stage could not report',
+      );
     }),
   };
 }

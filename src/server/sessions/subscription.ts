@@ -2,9 +2,8 @@ import type { Journal } from '../../ports/journal.ts';
 import { JournalError } from '../../ports/errors.ts';
 import type { SnapshotFrame, StreamFrame } from '../../protocol/frames.ts';
 import type { Rec } from '../../protocol/records.ts';
-import type { Refused, Subscriber, Subscription } from '../session-api.ts';
+import type { Subscriber, Subscription } from '../session-api.ts';
 import { Batch, SharedFrame } from '../stream.ts';
-import { absentSession } from '../edge.ts';
 import { parseCursor } from './cursor.ts';
 import type { Session } from './session.ts';
 
@@ -15,9 +14,12 @@ export const maxReplayRecords = 1_000;
  * Attaches a subscriber: the missed records (usable cursor) or a snapshot, `caughtUp`, the newest live state, then all that comes. What is
  * committed while the journal is read is held back and follows; the cut is atomic.
  */
-export async function attach(session: Session, journal: Journal, cursor: string | undefined, subscriber: Subscriber): Promise<Subscription | Refused> {
-  if (session.committed.view.seq === 0) await session.durable();
-  if (session.committed.view.seq === 0) return { refused: absentSession(session.id) };
+export async function attach(
+  session: Session,
+  journal: Journal,
+  cursor: string | undefined,
+  subscriber: Subscriber,
+): Promise<Subscription> {
   const held: Batch[] = [];
   let replaying = true;
   let closed = false;
@@ -29,16 +31,27 @@ export async function attach(session: Session, journal: Journal, cursor: string 
     },
   };
   session.broadcast.add(gate);
-  const at = { seq: session.committed.view.seq, snapshot: () => snapshot(session, cursor === undefined ? 'initial' : 'reset') };
+  const at = {
+    seq: session.committed.view.seq,
+    snapshot: () => snapshot(session, cursor === undefined ? 'initial' : 'reset'),
+  };
   const initial = cursor === undefined ? at.snapshot() : undefined;
   const from = cursor === undefined ? undefined : usable(session, cursor, at.seq);
   const missed = from === undefined ? undefined : await readMissed(session, journal, from, at.seq);
   const frames: StreamFrame[] =
-    missed === undefined ? [initial ?? at.snapshot()] : missed.map((record) => ({ type: 'record', session: session.id, cursor: session.cursor(record.seq), record }));
+    missed === undefined
+      ? [initial ?? at.snapshot()]
+      : missed.map((record) => ({ type: 'record', session: session.id, cursor: session.cursor(record.seq), record }));
   // Without a replay nothing was awaited since the cut; after one, a fresh snapshot replaces what was held back.
   const upTo = missed === undefined ? session.committed.view.seq : at.seq;
   replaying = false;
-  subscriber.push(new Batch([...frames, { type: 'caughtUp', session: session.id, cursor: session.cursor(upTo) } as const].map((frame) => new SharedFrame(frame))));
+  subscriber.push(
+    new Batch(
+      [...frames, { type: 'caughtUp', session: session.id, cursor: session.cursor(upTo) } as const].map(
+        (frame) => new SharedFrame(frame),
+      ),
+    ),
+  );
   if (missed !== undefined) for (const batch of held) subscriber.push(batch);
   const live = session.gate.liveFrames(session.committed);
   if (live.length > 0) subscriber.push(new Batch(live.map((frame) => new SharedFrame(frame))));
@@ -63,7 +76,8 @@ async function readMissed(session: Session, journal: Journal, after: number, upT
   if (after === upTo) return [];
   const records: Rec[] = [];
   try {
-    for await (const record of journal.read(session.id, after, upTo - after)) if (record.seq <= upTo) records.push(record);
+    for await (const record of journal.read(session.id, after, upTo - after))
+      if (record.seq <= upTo) records.push(record);
   } catch (error) {
     if (error instanceof JournalError && error.code === 'trimmed') return undefined;
     throw error;
@@ -78,5 +92,9 @@ function snapshot(session: Session, reason: SnapshotFrame['reason']): SnapshotFr
 /** For a subscriber that was too slow: the state of now instead of everything queued. */
 function resync(session: Session): Batch {
   session.broadcast.flush();
-  return new Batch([snapshot(session, 'resync'), { type: 'caughtUp', session: session.id, cursor: session.cursor() } as const].map((frame) => new SharedFrame(frame)));
+  return new Batch(
+    [snapshot(session, 'resync'), { type: 'caughtUp', session: session.id, cursor: session.cursor() } as const].map(
+      (frame) => new SharedFrame(frame),
+    ),
+  );
 }

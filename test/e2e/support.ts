@@ -1,0 +1,75 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { configFor, startModelServer, type ModelServer } from './model-server.ts';
+import { start, startServer, type Exit, type ServerProcess } from './process.ts';
+import { Wire, type Seen } from './wire.ts';
+
+export { isQuiet, nothingSeen, Wire, type Seen } from './wire.ts';
+export { root, type ServerProcess } from './process.ts';
+export type { ModelServer } from './model-server.ts';
+
+/** A folder of this test, removed with everything in it when the test ends. */
+export function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'mullion-e2e-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** A server of this test; killed when the test ends, if it still runs. */
+export async function serve(options: Parameters<typeof startServer>[0]): Promise<ServerProcess> {
+  const server = await startServer(options);
+  onTestFinished(async () => void (await server.end('SIGKILL')));
+  return server;
+}
+
+/** Runs the program to its end. */
+export async function cli(
+  args: readonly string[],
+  options: { env?: Record<string, string>; cwd?: string } = {},
+): Promise<Exit & { stdout: string; stderr: string }> {
+  const running = start({ args, ...options });
+  onTestFinished(async () => void (await running.end('SIGKILL')));
+  const exit = await running.exited;
+  return { ...exit, stdout: running.stdout(), stderr: running.stderr() };
+}
+
+/** Writes `mullion.config.json` into a folder and returns its path. */
+export function writeConfig(path: string, config: unknown): string {
+  const file = join(path, 'mullion.config.json');
+  writeFileSync(file, typeof config === 'string' ? config : JSON.stringify(config));
+  return file;
+}
+
+/** A scripted model server of this test. */
+export async function models(): Promise<ModelServer> {
+  const server = await startModelServer();
+  onTestFinished(() => server.close());
+  return server;
+}
+
+/** A scripted model server, a data folder configured to use it, and a way to start (again) on it. */
+export async function scripted(more: Record<string, unknown> = {}) {
+  const model = await models();
+  const data = folder();
+  const config = writeConfig(data, configFor(model, more));
+  return { model, data, serve: (): Promise<ServerProcess> => serve({ data, args: ['--config', config] }) };
+}
+
+/** Follows a session of this test; the socket is closed when the test ends. */
+export async function follow(
+  server: ServerProcess,
+  session: string,
+  options: { token?: string; seen?: Seen; create?: boolean } = {},
+): Promise<Wire> {
+  const wire = await Wire.follow(server.ws, session, options);
+  onTestFinished(() => wire.cut());
+  return wire;
+}
+
+/** GET that must be JSON. */
+export async function getJson(url: string, headers: Record<string, string> = {}): Promise<unknown> {
+  const response = await fetch(url, { headers });
+  return response.json();
+}
