@@ -1,7 +1,7 @@
 import type { Report, TextModel, TextRequest } from '../ports/models.ts';
 import { describeScene } from './offline/describe.ts';
 import { seeded } from './offline/random.ts';
-import { composeReply } from './offline/reply.ts';
+import { composeReply, isOfflineReply } from './offline/reply.ts';
 import { readScene } from './offline/scene.ts';
 import { slices } from './offline/slices.ts';
 import type { Breathe } from './offline/slices.ts';
@@ -59,7 +59,10 @@ async function* stream(
 }
 
 async function write(request: TextRequest, breathe: Breathe, options: OfflineTextOptions): Promise<string> {
-  const { material } = request;
+  const material = {
+    ...request.material,
+    messages: request.material.messages.filter((message) => !isOfflineReply(message)),
+  };
   switch (request.stage) {
     case 'evaluate': {
       const now = material.purpose === 'scene' ? await describe(material, breathe) : await summarize(material, breathe);

@@ -54,6 +54,16 @@ describe('summarize', () => {
     expect(text).not.toBe('');
   });
 
+  it('leaves out what the offline reply has said about itself, whole or cut short', async () => {
+    const reply = await ask('reply', { messages: story });
+    const alone = await ask('summarize', { messages: story });
+    for (const text of [reply, reply.slice(0, 30)]) {
+      const note = { ...story[0], id: 'note', role: 'assistant', text } as (typeof story)[number];
+      expect(await ask('summarize', { messages: [...story, note] })).toBe(alone);
+    }
+    expect(alone).not.toContain('offline engine');
+  });
+
   it('has nothing to say about small talk', async () => {
     const messages = messagesOf([
       ['user', 'Thank you!'],

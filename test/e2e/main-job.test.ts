@@ -27,7 +27,7 @@ test('offline engine: a message is answered, story and scene follow, all labelle
   expect(picture.headers.get('content-type')).toBe('image/svg+xml');
   expect(picture.headers.get('content-security-policy')).toContain('sandbox');
   expect(await picture.text()).toContain('<svg');
-  expect(await getJson(`${server.url}/v1/sessions/lighthouse`)).toEqual(view);
+  expect(await getJson(`${server.url}/v1/sessions/lighthouse`)).toEqual({ view, cursor: wire.seen.cursor });
   expect(wire.seen.violations).toEqual([]);
 });
 
@@ -165,7 +165,7 @@ test('REST: the same Idempotency-Key is applied once, another body is a conflict
   expect(first).toMatchObject({ status: 200, body: { type: 'ack', generation: 1, duplicate: false } });
   expect(await post('k1', say)).toEqual({ status: 200, body: { ...first.body, duplicate: true } });
   expect(await post('k1', { ...say, text: 'Other' })).toMatchObject({ status: 409, body: { error: { code: 'CONFLICT' } } });
-  expect(await getJson(`${server.url}/v1/sessions/rest`)).toMatchObject({ generation: 1, messages: [{ text: 'Hello' }] });
+  expect(await getJson(`${server.url}/v1/sessions/rest`)).toMatchObject({ view: { generation: 1, messages: [{ text: 'Hello' }] } });
   expect(await getJson(`${server.url}/v1/sessions/rest/messages`)).toMatchObject({ messages: [{ text: 'Hello' }] });
 });
 
@@ -241,5 +241,5 @@ test('replay --url: the same into a running server', async () => {
   expect(code).toBe(0);
   expect(stdout).toContain('/v1/assets/told/');
   const view = await getJson(`${server.url}/v1/sessions/told`);
-  expect(view).toMatchObject({ panes: { history: { fresh: true }, scene: { fresh: true } } });
+  expect(view).toMatchObject({ view: { panes: { history: { fresh: true }, scene: { fresh: true } } } });
 });

@@ -57,6 +57,15 @@ export function composeReply(
   return lines.join('\n\n');
 }
 
+/** True for what `composeReply` wrote (also cut short): notes about the chat are no part of its story. */
+export function isOfflineReply(message: Message): boolean {
+  const { role, text } = message;
+  return (
+    role === 'assistant' &&
+    openings.some((opening) => text.startsWith(opening) || (text !== '' && opening.startsWith(text)))
+  );
+}
+
 /** The sentence of the last user message that says most. */
 function latestPoint(messages: readonly Message[]): string {
   const last = messages.findLast((message) => message.role === 'user')?.text.slice(0, maxUnits) ?? '';
