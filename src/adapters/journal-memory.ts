@@ -195,6 +195,11 @@ export class MemoryJournal implements Journal {
       });
   }
 
+  async count(): Promise<number> {
+    this.#check();
+    return this.#sessions.size;
+  }
+
   async expire(nowMs: number): Promise<number> {
     let expired = 0;
     await this.#write(() => {

@@ -139,6 +139,12 @@ export function listSessions(store: Store, limit: number): SessionLine[] {
     }));
 }
 
+/** Sessions that are not erased. */
+export function countSessions(store: Store): number {
+  const row = store.sql('SELECT COUNT(*) AS sessions FROM sessions').get();
+  return row === undefined ? 0 : int(row, 'sessions');
+}
+
 /** One damaged summary must not hide all other sessions from the list. */
 function parseSummary(json: string): JsonObject {
   try {

@@ -9,6 +9,7 @@ import {
   findSession,
   findState,
   listMessages,
+  countSessions,
   listSessions,
   listUnfinished,
   places,
@@ -143,6 +144,10 @@ class SqliteJournal implements Journal {
 
   async sessions(limit: number): Promise<SessionLine[]> {
     return this.#read((store) => listSessions(store, limit));
+  }
+
+  async count(): Promise<number> {
+    return this.#read(countSessions);
   }
 
   async expire(nowMs: number): Promise<number> {

@@ -105,6 +105,9 @@ function decideRun(state: State, command: CommandOf<'pane.run'>, known: Knowledg
   const pane = state.private.panes[command.pane];
   if (view === undefined || pane === undefined) return noPane(command.pane);
   if (!pane.declaration.enabled) return refuse('CONFLICT', `pane ${command.pane} is off: turn it on with session.open`);
+  if (known.panes[command.pane] === undefined) {
+    return refuse('UNSUPPORTED', `pane ${command.pane} is not registered on this server`);
+  }
   const busy = isOpen(view) && pane.began;
   if (busy && pane.declaration.policy === 'reject')
     return refuse('CONFLICT', `pane ${command.pane} is busy with run ${view.run ?? ''}`, { data: { run: view.run } });

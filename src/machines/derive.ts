@@ -29,12 +29,16 @@ export function drivenPanes(state: State): string[] {
     .map(([name]) => name);
 }
 
-/** A settled pane that does not cover the transcript, with nothing that says why (a `latest` pane whose process ended): it is due a run. */
+/**
+ * The transcript has moved and nothing on record says that the pane has yet to follow: what it kept for later went with the process. It is
+ * due an update: a settled pane that does not cover the transcript, and a `latest` pane whose run began before it moved.
+ */
 export function owesRun(view: PaneView, pane: PrivatePane, transcript: number): boolean {
-  const { driven, enabled } = pane.declaration;
-  if (!driven || !enabled || view.paused || transcript === 0) return false;
+  const { driven, enabled, policy } = pane.declaration;
+  if (!driven || !enabled || transcript === 0) return false;
+  if (isOpen(view)) return pane.began && (policy === 'latest' || policy === 'reject') && pane.sees !== transcript;
   const settled = view.phase === 'idle' || view.phase === 'updated' || view.phase === 'unchanged';
-  return settled && (view.covers ?? 0) !== transcript;
+  return settled && !view.paused && (view.covers ?? 0) !== transcript;
 }
 
 /** Something of this session goes on by itself: an open run that is not paused, or a message that is being written. */

@@ -92,6 +92,17 @@ function pauses(act: Act) {
       patch: { pauseWanted: true, ...(event.type === 'pause' ? { nowMs: event.at } : {}) },
       say: say(context, true),
     })),
+    /** Pauses in front of the next attempt: it is the one that `resume` begins with. */
+    pauseRetry: act((context, event) => ({
+      patch: {
+        pauseWanted: true,
+        attempt: context.attempt + 1,
+        retriesUsed: context.retriesUsed + 1,
+        backoffMs: null,
+        ...('at' in event ? spend(context, event.at) : { sinceMs: null }),
+      },
+      say: say(context, true),
+    })),
     resume: act((context) => ({ patch: { pauseWanted: false }, say: say(context, false) })),
   };
 }
@@ -101,7 +112,8 @@ function announcements(act: Act) {
   return {
     announce: (phase: string) => act((context, event) => announce(context, phase, inputOf(event))),
     announceStage: act((context, event) => {
-      const step = announce(context, context.stage, inputOf(event));
+      // A run that waits for its retry (after a restart) says nothing before its next attempt.
+      const step = context.backoffMs === null ? announce(context, context.stage, inputOf(event)) : nothing;
       const draining: Step['say'] =
         context.unwinding > 0 ? [{ type: 'draining', pane: context.pane, run: context.run }] : [];
       return { patch: { ...step.patch, begun: true }, say: [...step.say, ...draining] };

@@ -152,7 +152,8 @@ export function stageState(chart: PaneSetup, act: Act, shape: PaneShape, name: s
 }
 
 /** Waits before the next attempt; entered by a failed attempt, or at boot with what is left of the wait. */
-export function retryingState(chart: PaneSetup, act: Act) {
+export function retryingState(chart: PaneSetup, act: Act, pauseRetry: ReturnType<Act>) {
+  const toPaused = { target: '#pane.paused', actions: pauseRetry };
   return chart.createStateConfig({
     tags: ['phase.retrying'],
     entry: act((context, event) => {
@@ -160,6 +161,8 @@ export function retryingState(chart: PaneSetup, act: Act) {
       const delayMs = backoffMs(context, event.type === 'stage.failed' ? event.failure : null);
       return announceRetry(context, errorOf(context, event), delayMs);
     }),
+    // A pause that was wanted while the attempt still worked.
+    always: { guard: 'pauseWanted', ...toPaused },
     after: {
       backoff: {
         target: 'enter',
@@ -169,21 +172,6 @@ export function retryingState(chart: PaneSetup, act: Act) {
         })),
       },
     },
-    on: {
-      pause: {
-        target: '#pane.paused',
-        actions: act((context, event) => ({
-          patch: {
-            pauseWanted: true,
-            attempt: context.attempt + 1,
-            backoffMs: null,
-            ...(event.type === 'pause' ? spend(context, event.at) : {}),
-          },
-          say: context.pauseWanted
-            ? []
-            : [{ type: 'fact', fact: { type: 'pane.paused', pane: context.pane, paused: true } }],
-        })),
-      },
-    },
+    on: { pause: toPaused },
   });
 }

@@ -126,28 +126,30 @@ export function keepForLater(context: PaneContext, event: PaneEvent & { type: 'u
   const full = context.queue.length >= limits.maxQueuedRuns;
   const lineUp = context.options.policy === 'queue' ? !full : event.type === 'run' && waiting === undefined;
   if (lineUp) {
-    // An input marks the run as asked for by `pane.run`, also after a restart.
-    const extra = event.type === 'run' ? { input: {}, ...inputOf(event) } : {};
-    const fact: Fact = {
-      type: 'pane.phase',
-      pane: context.pane,
-      run: event.run,
-      generation: event.generation,
-      phase: 'queued',
-      attempt: 1,
-      ...extra,
-    };
     return {
       patch: { queue: [...context.queue, proposed(event)], ...hold },
-      say: [{ type: 'fact', fact }, ...accepted(context, event, event.run)],
+      say: [queued(context, event, event.run), ...accepted(context, event, event.run)],
     };
   }
   if (waiting === undefined) return { patch: { next: proposed(event), ...hold }, say: [] };
-  const moved = { ...waiting, generation: event.generation };
+  const moved = { ...waiting, generation: event.generation, direct: waiting.direct || event.type === 'run' };
   return {
-    patch: { queue: [...context.queue.slice(0, -1), moved], ...hold },
-    say: accepted(context, event, waiting.run),
+    // The transcript's move outlives a cancel of the run that it moves.
+    patch: {
+      queue: [...context.queue.slice(0, -1), moved],
+      ...(event.type === 'update' ? { next: proposed(event) } : {}),
+      ...hold,
+    },
+    say: event.type === 'run' ? [queued(context, event, waiting.run), ...accepted(context, event, waiting.run)] : [],
   };
+}
+
+function queued(context: PaneContext, event: PaneEvent & { type: 'update' | 'run' }, run: string): PaneEmitted {
+  // An input marks the run as asked for by `pane.run`, also after a restart.
+  const extra = event.type === 'run' ? { input: {}, ...inputOf(event) } : {};
+  const { pane } = context;
+  const { generation } = event;
+  return { type: 'fact', fact: { type: 'pane.phase', pane, run, generation, phase: 'queued', attempt: 1, ...extra } };
 }
 
 export function inputOf(event: PaneEvent): { input?: JsonObject; of?: string } {

@@ -38,9 +38,10 @@ function workingState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAc
                 target: name,
               })),
             ],
+            on: { pause: { target: '#pane.paused', actions: does.wantPause } },
           },
           ...stages,
-          retrying: retryingState(chart, act),
+          retrying: retryingState(chart, act, does.pauseRetry),
         },
       },
       clock: {
@@ -50,7 +51,14 @@ function workingState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAc
             after: { timeout: failed },
             on: { 'stage.started': { actions: does.clockStarts }, held: { target: 'held', actions: does.clockStops } },
           },
-          held: { on: { granted: { target: 'running', actions: does.clockGoesOn } } },
+          held: {
+            on: {
+              granted: { target: 'running', actions: does.clockGoesOn },
+              // The attempt is over, and with it its place in the queue.
+              'stage.failed': 'running',
+              silent: 'running',
+            },
+          },
         },
       },
       stream: {
@@ -128,7 +136,9 @@ function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAct
         entry: does.announceStage,
         always: { guard: 'unwound', target: 'working' },
         after: { drainGrace: { target: '#pane.settled.error', actions: does.stuck } },
-        on: { pause: toPaused },
+        on: {
+          pause: [{ guard: 'backingOff', target: '#pane.paused', actions: does.pauseRetry }, toPaused],
+        },
       },
       working: workingState(chart, act, shape, does),
       cancelling: {
@@ -137,8 +147,15 @@ function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAct
         always: { guard: 'unwound', target: '#pane.settled.cancelled', actions: does.endAsCancelled },
         after: { drainGrace: { target: '#pane.settled.cancelled', actions: does.endAsCancelled } },
         on: {
-          update: { target: 'starting', actions: does.startAfterCancel },
-          run: { target: 'starting', actions: does.startAfterCancel },
+          // What lines up already goes first.
+          update: [
+            { guard: 'wanted', actions: does.keep },
+            { target: 'starting', actions: does.startAfterCancel },
+          ],
+          run: [
+            { guard: 'wanted', actions: does.keep },
+            { target: 'starting', actions: does.startAfterCancel },
+          ],
           cancel: { actions: does.dropQueued },
         },
       },
@@ -193,6 +210,11 @@ function pausedState(chart: PaneSetup, does: PaneActions) {
   return chart.createStateConfig({
     tags: ['phase.paused'],
     entry: does.announcePaused,
+    // What is to come stands here as a run, so that it is on record and newer transcripts move it.
+    always: {
+      guard: ({ context }) => !context.open && (context.queue.length > 0 || context.next !== null),
+      actions: [does.startNext, does.announcePaused],
+    },
     on: {
       update: propose,
       run: propose,
@@ -201,7 +223,6 @@ function pausedState(chart: PaneSetup, does: PaneActions) {
       close: { actions: does.close },
       resume: [
         { guard: 'open', target: 'active.draining', actions: does.resume },
-        { guard: 'wanted', target: 'active', actions: [does.resume, does.startNext] },
         { target: 'settled.last', actions: does.resume },
       ],
     },

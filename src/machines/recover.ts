@@ -1,4 +1,4 @@
-import { isTerminal } from '../protocol/names.ts';
+import { isTerminal, type Outcome } from '../protocol/names.ts';
 import type { Fact, RunError } from '../protocol/records.ts';
 import type { PrivatePane, State } from '../protocol/state.ts';
 import type { PaneView } from '../protocol/view.ts';
@@ -13,49 +13,65 @@ export const maxRecoveries = 3;
  * What is on record before unfinished work goes on after a crash or a stop of the process: the recovery itself, and the ends of what cannot
  * go on. PROTOCOL section 5, "After a crash". Empty when nothing was going on.
  */
-export function recoveryFacts(state: State): Fact[] {
+export function recoveryFacts(state: State, registered: (pane: string) => boolean = () => true): Fact[] {
   const runs = unfinishedRuns(state);
   if (runs.length === 0) return [];
   const facts: Fact[] = [{ type: 'session.recovered', runs }];
   for (const [name, view] of Object.entries(state.view.panes)) {
     const pane = state.private.panes[name];
-    if (pane !== undefined && isOpen(view) && view.phase !== 'paused') facts.push(...endsOf(state, name, view, pane));
+    if (pane === undefined || !isOpen(view) || view.phase === 'paused') continue;
+    facts.push(...(registered(name) ? endsOf(state, name, view, pane) : endsOfUnknown(state, name, view, pane)));
   }
   return facts;
 }
 
+/** What ends at once, instead of going on; nothing for a run that goes on. */
 function endsOf(state: State, name: string, view: PaneView, pane: PrivatePane): Fact[] {
-  if (view.run === null) return [];
-  const end = {
-    type: 'pane.phase',
-    pane: name,
-    run: view.run,
-    generation: view.generation,
-    attempt: view.attempt,
-  } as const;
-  const written = Object.entries(state.private.open).find(([, open]) => open.run === view.run);
-
   if (view.phase === 'cancelling') {
-    const stopped: Fact[] =
-      written === undefined ? [] : [{ type: 'message.ended', message: written[0], outcome: 'stopped', reason: 'user' }];
-    return [...stopped, { ...end, phase: 'cancelled', reason: 'user' }];
-  }
-  if (written !== undefined && written[1].length > 0) {
     return [
-      { type: 'message.ended', message: written[0], outcome: 'failed', reason: 'interrupted' },
-      { ...end, phase: 'error', error: interrupted('the process ended while the text was being written') },
+      ...endWriting(state, view, 'stopped', 'user'),
+      { ...endOf(name, view), phase: 'cancelled', reason: 'user' },
     ];
+  }
+  if (recordedText(state, view)) {
+    return endInterrupted(state, name, view, 'the process ended while the text was being written');
   }
   if (pane.began && pane.recoveries + 1 >= maxRecoveries) {
-    return [
-      { ...end, phase: 'error', error: interrupted(`found unfinished at ${maxRecoveries} starts of the process`) },
-    ];
+    return endInterrupted(state, name, view, `found unfinished at ${maxRecoveries} starts of the process`);
   }
   return [];
 }
 
-function interrupted(message: string): RunError {
-  return { code: 'interrupted', message, retryable: true };
+/** A pane that this server does not know any more: nobody can go on with its runs. */
+function endsOfUnknown(state: State, name: string, view: PaneView, pane: PrivatePane): Fact[] {
+  const queued = pane.queue.map(({ run, generation }): Fact => {
+    return { type: 'pane.phase', pane: name, run, generation, phase: 'cancelled', attempt: 1, reason: 'closed' };
+  });
+  return [...endInterrupted(state, name, view, `pane ${name} is not registered on this server`), ...queued];
+}
+
+function endInterrupted(state: State, name: string, view: PaneView, message: string): Fact[] {
+  const error: RunError = { code: 'interrupted', message, retryable: true };
+  return [...endWriting(state, view, 'failed', 'interrupted'), { ...endOf(name, view), phase: 'error', error }];
+}
+
+function endOf(pane: string, { run, generation, attempt }: PaneView) {
+  return { type: 'pane.phase', pane, run: run ?? '', generation, attempt } as const;
+}
+
+/** The message that the run writes, if it has begun one. */
+function writtenBy(state: State, { run }: PaneView): string | undefined {
+  return Object.entries(state.private.open).find(([, open]) => open.run !== null && open.run === run)?.[0];
+}
+
+function recordedText(state: State, view: PaneView): boolean {
+  const message = writtenBy(state, view);
+  return message !== undefined && (state.private.open[message]?.length ?? 0) > 0;
+}
+
+function endWriting(state: State, view: PaneView, outcome: Outcome, reason: string): Fact[] {
+  const message = writtenBy(state, view);
+  return message === undefined ? [] : [{ type: 'message.ended', message, outcome, reason }];
 }
 
 /** What a pane's chart starts from: one pure function of the state, for the first start, a wake, a recovery and a crash of the actor alike. */

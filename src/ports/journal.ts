@@ -78,6 +78,8 @@ export interface Journal {
   erase(session: string, key: CommandKey, atMs: number): Promise<void>;
   /** Newest activity first. */
   sessions(limit: number): Promise<SessionLine[]>;
+  /** How many sessions there are. */
+  count(): Promise<number>;
   /** Deletes command keys older than 24 h, a bounded number a call; resolves with how many. */
   expire(nowMs: number): Promise<number>;
   /** One durable write: resolves when the store can be written again. */

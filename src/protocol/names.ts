@@ -12,8 +12,8 @@ export const limits = {
   maxIdChars: 128,
   /** Most panes in a session. */
   maxPanes: 16,
-  /** Most runs in phase `queued` in one pane. */
-  maxQueuedRuns: 32,
+  /** Most runs in phase `queued` in one pane: so that ending all runs of all panes still fits in one entry of the journal. */
+  maxQueuedRuns: 12,
   /** Most messages in a view. */
   viewMessages: 200,
   /** Most text in a view, in UTF-8 bytes. */

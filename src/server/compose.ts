@@ -63,7 +63,14 @@ export async function compose(config: Config, parts: Parts = {}): Promise<Compos
     },
     clock,
   );
+  let stored = 0;
   metrics.registry.collect(() => {
+    // Counted for the next reading: a reading must not wait for the disk.
+    metrics.sessions.with({ state: 'passivated' }).set(Math.max(0, stored - sessions.liveCount));
+    journal.count().then(
+      (count) => (stored = count),
+      () => undefined,
+    );
     for (const [host, load] of Object.entries(limits.snapshot()))
       metrics.providerQueue.with({ host }).set(load.waiting);
   });

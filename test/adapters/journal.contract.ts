@@ -297,6 +297,7 @@ export function journalContract(name: string, make: () => Promise<Subject>): voi
         await journal.append('a', 0, entry(0, [phase], { atMs: 1, unfinished: true }));
         await journal.append('b', 0, entry(0, [phase], { atMs: 3, unfinished: true, summary: { history: 'idle' } }));
         await journal.append('c', 0, entry(0, [phase], { atMs: 2 }));
+        expect(await journal.count()).toBe((await journal.sessions(100)).length);
         const lines = await journal.sessions(2);
         expect(lines.map(({ session }) => session)).toEqual(['b', 'c']);
         expect(lines[0]).toEqual({ session: 'b', seq: 1, atMs: 3, unfinished: true, summary: { history: 'idle' } });
@@ -317,6 +318,7 @@ export function journalContract(name: string, make: () => Promise<Subject>): voi
         expect(await journal.messages('s', null, 9)).toEqual([]);
         expect(await journal.loadState('s')).toBeUndefined();
         expect(await journal.sessions(9)).toEqual([]);
+        expect(await journal.count()).toBe(0);
         expect(await all(journal.unfinished())).toEqual([]);
         expect(await journal.command('s', 'k1', at0Ms)).toEqual(key('k1'));
         expect(await journal.command('s', 'delete', at0Ms + dayMs)).toEqual(key('delete'));

@@ -58,7 +58,7 @@ describe('summarize', () => {
     const reply = await ask('reply', { messages: story });
     const alone = await ask('summarize', { messages: story });
     for (const text of [reply, reply.slice(0, 30)]) {
-      const note = { ...story[0], id: 'note', role: 'assistant', text } as (typeof story)[number];
+      const note: (typeof story)[number] = { ...first, id: "note", role: "assistant", text };
       expect(await ask('summarize', { messages: [...story, note] })).toBe(alone);
     }
     expect(alone).not.toContain('offline engine');

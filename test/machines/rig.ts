@@ -87,9 +87,11 @@ export interface RunLog {
   readonly runs: { readonly [run: string]: 'queued' | 'open' | 'ended' };
   readonly current: string | null;
   readonly generation: number;
+  /** A run was cancelled in the queue: with it goes what it stood for. */
+  readonly dropped: boolean;
 }
 
-export const emptyLog: RunLog = { runs: {}, current: null, generation: 0 };
+export const emptyLog: RunLog = { runs: {}, current: null, generation: 0, dropped: false };
 
 /** The fact as the gate puts it on record: with what the run has seen. */
 export function asRecorded(state: State, fact: Fact): Fact {
@@ -117,10 +119,11 @@ export function judge(log: RunLog, state: State, fact: PhaseFact): RunLog {
   mustHold((fact.error !== undefined) === ['error', 'imaging_failed', 'retrying'].includes(fact.phase), 'form', () => `error of ${said}`);
   const ends = isTerminal(fact.phase);
   if (fact.phase === 'queued') {
-    mustHold(before === undefined, 'P1', () => `${said} is not its first phase`);
+    mustHold(before === undefined || before === 'queued', 'P1', () => `${said} is not its first phase`);
     return { ...log, runs: { ...log.runs, [run]: 'queued' } };
   }
-  if (before === 'queued' && ends && run !== view.run) return { ...log, runs: { ...log.runs, [run]: 'ended' } };
+  if (before === 'queued' && ends && run !== view.run) 
+    return { ...log, dropped: true, runs: { ...log.runs, [run]: 'ended' } };
   mustHold(before !== undefined || !ends, 'P1', () => `${said} is the first that is heard of it`);
   if (before !== undefined && run !== log.current)
     mustHold(before === 'queued', 'P2', () => `${said} follows the first record of run ${log.current}`);
@@ -139,7 +142,7 @@ export function judge(log: RunLog, state: State, fact: PhaseFact): RunLog {
       () => `${said} is on record already`,
     );
   mustHold(!ends || knownTerminals.has(fact.phase), 'form', () => said);
-  return { runs: { ...log.runs, [run]: ends ? 'ended' : 'open' }, current: run, generation: fact.generation };
+  return { runs: { ...log.runs, [run]: ends ? 'ended' : 'open' }, current: run, generation: fact.generation, dropped: log.dropped && run === log.current };
 }
 
 /** After a whole turn: nothing was forgotten on the way. */
@@ -162,6 +165,8 @@ export interface Doing {
   unwinding: number;
   timers: readonly string[];
   clockHeld: boolean;
+  replying: boolean;
+  log: RunLog;
 }
 
 /** Rules that hold between any two turns, of a pane whose chart is there. */
@@ -187,7 +192,9 @@ export function judgePane(doing: Doing, state: State): void {
     mustHold(body === undefined, 'rest', () => `a body works in ${where}`);
     mustHold(timers.length === 0, 'rest', () => `timer ${timers.join()} in ${where}`);
   } else {
-    mustHold(body !== undefined || timers.length > 0, 'stuck', () => `nothing will ever happen in ${where || 'working'}`);
+    // A reply that is being written always ends.
+    const awaits = tags.has('phase.waiting') && doing.replying;
+    mustHold(body !== undefined || timers.length > 0 || awaits, 'stuck', () => `nothing will ever happen in ${where || 'working'}`);
   }
   if (tags.has('settled')) {
     mustHold(!doing.open, 'P1', () => `settled, and run ${view.run} has not ended`);
@@ -198,14 +205,15 @@ export function judgePane(doing: Doing, state: State): void {
   const tag = [...tags].find((candidate) => candidate.startsWith('phase.'))?.slice('phase.'.length);
   if (tag !== undefined && open) mustHold(tag === view.phase, 'record', () => `the chart is in ${tag}, the record says ${view.phase}`);
   mustHold(view.paused || !tags.has('phase.paused'), 'record', () => 'paused, and the record does not say so');
-  if (tags.has('settled')) judgeRest(doing.name, state);
+  if (tags.has('settled')) judgeRest(doing.name, state, doing.log);
 }
 
 /** P6: a pane that rests covers the transcript, or its phase says why not. */
-export function judgeRest(name: string, state: State): void {
+export function judgeRest(name: string, state: State, log: RunLog): void {
   const view = state.view.panes[name];
   const pane = state.private.panes[name];
   if (view === undefined || pane?.declaration.driven !== true) return;
+  if (pane.declaration.policy === 'queue' && log.dropped) return;
   const said = ['error', 'imaging_failed'].includes(view.phase) || (view.phase === 'cancelled' && view.reason !== 'superseded');
   mustHold(
     said || view.paused || (view.covers ?? 0) === state.view.transcript,

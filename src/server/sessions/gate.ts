@@ -28,6 +28,8 @@ export interface GateEvents {
   crashed(pane: string, error: unknown): void;
   /** A turn threw: nothing of it may stay. */
   broken(error: unknown, turn: Turn): void;
+  /** This server knows the pane; a session of an earlier configuration may have others. */
+  registered(pane: string): boolean;
   /** Bodies of this pane that have not ended. */
   bodies(pane: string): number;
   /** Aborts them: the actor that would have is dead. */
@@ -136,7 +138,7 @@ export class Gate {
   /** Goes on with what the state says was unfinished. */
   start(texts: ReadonlyMap<string, string>): void {
     this.turn(() => {
-      for (const fact of recoveryFacts(this.proposed)) this.#push(fact);
+      for (const fact of recoveryFacts(this.proposed, this.#events.registered)) this.#push(fact);
       for (const [message, open] of Object.entries(this.proposed.private.open)) {
         if (open.run === null) this.#drafts.openApp(message, texts.get(message) ?? '');
       }
@@ -207,7 +209,8 @@ export class Gate {
     if (decision.kind === 'write') return this.#writeDelta(decision, ackWanted);
     this.#ensure(decision.spawn ?? []);
     for (const fact of decision.facts ?? []) this.#endOrPush(fact);
-    for (const event of decision.events) this.#send(event);
+    for (const event of decision.events)
+      this.#send(event.type === 'close' ? { ...event, panes: this.#present(event.panes) } : event);
     if (decision.message !== undefined) this.#openAppDraft(decision.message);
     this.#tellOptions(decision.events);
     return decision;
@@ -268,7 +271,7 @@ export class Gate {
         this.#told.hold = hold;
         this.#send({
           type: 'hold',
-          panes: drivenPanes(this.proposed).filter((pane) => this.#spawned.has(pane)),
+          panes: this.#present(drivenPanes(this.proposed)),
           hold,
           at: this.#clock.now(),
         });
@@ -277,14 +280,21 @@ export class Gate {
     throw new Error('the session did not settle: panes and replies keep outdating each other');
   }
 
+  /** Those of the panes that have an actor: a session of another configuration may name panes that this server does not know. */
+  #present(panes: readonly string[]): string[] {
+    return panes.filter((pane) => this.#spawned.has(pane));
+  }
+
   #fanOut(panes: string[]): void {
-    const runs = Object.fromEntries(panes.map((pane) => [pane, this.#ids.uuid()]));
+    const runs = Object.fromEntries(this.#present(panes).map((pane) => [pane, this.#ids.uuid()]));
     this.#send({ type: 'transcript', runs, hold: replyHold(this.proposed), at: this.#clock.now() });
   }
 
   // ---- actors
 
   #send(event: SessionEvent): void {
+    // Only a pane that this server does not know is not there by now.
+    if (event.type === 'tell' && !this.#spawned.has(event.pane)) return;
     this.#wake().send(event);
   }
 
@@ -307,7 +317,7 @@ export class Gate {
 
   /** Spawns the panes that are not there yet; listens before they start. */
   #ensure(panes: readonly string[]): void {
-    const missing = [...new Set(panes)].filter((pane) => !this.#spawned.has(pane));
+    const missing = [...new Set(panes)].filter((pane) => !this.#spawned.has(pane) && this.#events.registered(pane));
     if (missing.length === 0) return;
     const nowMs = this.#clock.now();
     const inputs = missing.flatMap((pane) => recover(this.proposed, pane, nowMs, this.#events.bodies(pane)) ?? []);

@@ -1,7 +1,7 @@
 import { createPaneMachine, type PaneMachine } from '../../machines/pane.ts';
 import type { StageLogic } from '../../machines/pane-setup.ts';
 import type { PaneDefinition } from '../../panes/define.ts';
-import { panePattern } from '../../protocol/names.ts';
+import { limits, panePattern } from '../../protocol/names.ts';
 import type { PaneDeclaration, PaneOptions } from '../../protocol/records.ts';
 
 /** The panes that this server knows: definitions, what `session.opened` says of them, and one statechart each. */
@@ -54,6 +54,8 @@ export function createPaneRegistry(
   const byName = new Map<string, PaneDefinition>();
   const declarations: PaneRegistry['declarations'] = {};
   const machines: PaneRegistry['machines'] = {};
+  if (definitions.length > limits.maxPanes)
+    throw new Error(`at most ${limits.maxPanes} panes, got ${definitions.length}`);
   for (const definition of definitions) {
     check(definition, byName);
     byName.set(definition.name, definition);

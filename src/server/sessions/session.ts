@@ -68,6 +68,7 @@ export class Session implements StageSession {
       live: (frame: LiveFrame, afterSeq) => this.broadcast.live(frame, afterSeq),
       crashed: (pane, error) => world.logger.error({ session: id, pane, error: String(error) }, 'a pane crashed'),
       broken: (error, turn) => this.#broken(error, turn),
+      registered: (pane) => world.registry.definitions.has(pane),
       bodies: (pane) => this.#bodies.get(pane)?.size ?? 0,
       stopBodies: (pane) => this.#bodies.get(pane)?.forEach((body) => body.stop('the pane crashed')),
     });

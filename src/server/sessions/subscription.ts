@@ -20,49 +20,40 @@ export async function attach(
   cursor: string | undefined,
   subscriber: Subscriber,
 ): Promise<Subscription> {
-  const held: Batch[] = [];
-  let replaying = true;
-  let closed = false;
-  const gate: Subscriber = {
-    push: (batch) => {
-      if (closed) return;
-      if (replaying) held.push(batch);
-      else subscriber.push(batch);
-    },
+  let held: Batch[] | null = [];
+  const relay: Subscriber = { push: (batch) => (held === null ? subscriber.push(batch) : void held.push(batch)) };
+  const close = (): void => {
+    held = [];
+    session.broadcast.delete(relay);
   };
-  session.broadcast.add(gate);
-  const at = {
-    seq: session.committed.view.seq,
-    snapshot: () => snapshot(session, cursor === undefined ? 'initial' : 'reset'),
-  };
-  const initial = cursor === undefined ? at.snapshot() : undefined;
-  const from = cursor === undefined ? undefined : usable(session, cursor, at.seq);
-  const missed = from === undefined ? undefined : await readMissed(session, journal, from, at.seq);
-  const frames: StreamFrame[] =
+  session.broadcast.add(relay);
+  const cut = session.committed.view.seq;
+  let missed: Rec[] | undefined;
+  try {
+    const from = cursor === undefined ? undefined : usable(session, cursor, cut);
+    missed = from === undefined ? undefined : await readMissed(session, journal, from, cut);
+  } catch (error) {
+    close();
+    throw error;
+  }
+  // What is committed by now is in a snapshot, or among what was held back: nothing of it may come once more.
+  session.broadcast.flush();
+  const begin: StreamFrame[] =
     missed === undefined
-      ? [initial ?? at.snapshot()]
+      ? [snapshot(session, cursor === undefined ? 'initial' : 'reset')]
       : missed.map((record) => ({ type: 'record', session: session.id, cursor: session.cursor(record.seq), record }));
-  // Without a replay nothing was awaited since the cut; after one, a fresh snapshot replaces what was held back.
-  const upTo = missed === undefined ? session.committed.view.seq : at.seq;
-  replaying = false;
-  subscriber.push(
-    new Batch(
-      [...frames, { type: 'caughtUp', session: session.id, cursor: session.cursor(upTo) } as const].map(
-        (frame) => new SharedFrame(frame),
-      ),
-    ),
-  );
-  if (missed !== undefined) for (const batch of held) subscriber.push(batch);
+  const caughtUp = session.cursor(missed === undefined ? session.committed.view.seq : cut);
+  const after = missed === undefined ? [] : held;
+  held = null;
+  subscriber.push(batchOf([...begin, { type: 'caughtUp', session: session.id, cursor: caughtUp }]));
+  for (const batch of after) subscriber.push(batch);
   const live = session.gate.liveFrames(session.committed);
-  if (live.length > 0) subscriber.push(new Batch(live.map((frame) => new SharedFrame(frame))));
-  return {
-    session: session.id,
-    resync: () => resync(session),
-    close: () => {
-      closed = true;
-      session.broadcast.delete(gate);
-    },
-  };
+  if (live.length > 0) subscriber.push(batchOf(live));
+  return { session: session.id, resync: () => resync(session), close };
+}
+
+function batchOf(frames: readonly StreamFrame[]): Batch {
+  return new Batch(frames.map((frame) => new SharedFrame(frame)));
 }
 
 /** The seq to go on from; undefined = a snapshot is needed (unreadable, of another epoch, beyond the head, too far back). */
@@ -92,9 +83,5 @@ function snapshot(session: Session, reason: SnapshotFrame['reason']): SnapshotFr
 /** For a subscriber that was too slow: the state of now instead of everything queued. */
 function resync(session: Session): Batch {
   session.broadcast.flush();
-  return new Batch(
-    [snapshot(session, 'resync'), { type: 'caughtUp', session: session.id, cursor: session.cursor() } as const].map(
-      (frame) => new SharedFrame(frame),
-    ),
-  );
+  return batchOf([snapshot(session, 'resync'), { type: 'caughtUp', session: session.id, cursor: session.cursor() }]);
 }
