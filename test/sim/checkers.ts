@@ -3,6 +3,7 @@ import { isTerminal, isWorking } from '../../src/protocol/names.ts';
 import type { PaneDeclaration, PhaseFact, Rec } from '../../src/protocol/records.ts';
 import { emptyState, foldState, type State } from '../../src/protocol/state.ts';
 import { sameJson, torn } from './clients.ts';
+import type { Call } from './models.ts';
 import type { Life } from './truth.ts';
 import type { Violation, World } from './world.ts';
 
@@ -141,10 +142,8 @@ function checkMessage(
 
 /** P7, P8, and that calls and results belong to the runs that they say. */
 export function checkCalls(world: World, life: Life, report: Report): void {
-  const byRun = Map.groupBy(
-    world.calls.filter((call) => call.session === life.session),
-    (call) => call.run,
-  );
+  const byRun = new Map<string, Call[]>();
+  for (const call of world.calls) if (call.session === life.session) byRun.set(call.run, [...(byRun.get(call.run) ?? []), call]);
   const lastPhase = new Map<string, string>();
   life.records.forEach((record, index) => {
     if (record.type !== 'pane.phase') return;

@@ -154,6 +154,10 @@ export class SimJournal implements Journal {
     return this.inner.sessions(limit);
   }
 
+  count(): Promise<number> {
+    return this.inner.count();
+  }
+
   expire(nowMs: number): Promise<number> {
     return this.inner.expire(nowMs);
   }

@@ -15,26 +15,9 @@ import type { Fact, PhaseFact, Rec } from '../../protocol/records.ts';
 import { foldState, type State } from '../../protocol/state.ts';
 import type { Draft } from './draft.ts';
 import { Drafts, type DraftOwner } from './drafts.ts';
+import type { GateEvents } from './gate-events.ts';
 import { LiveState } from './live-state.ts';
 import type { Turn } from './turn.ts';
-
-/** What the gate tells its session. */
-export interface GateEvents {
-  /** A turn is over and has made something. */
-  turned(turn: Turn): void;
-  /** A record was proposed: for metrics. */
-  proposed(record: Rec, before: State): void;
-  live(frame: LiveFrame, afterSeq: number): void;
-  crashed(pane: string, error: unknown): void;
-  /** A turn threw: nothing of it may stay. */
-  broken(error: unknown, turn: Turn): void;
-  /** This server knows the pane; a session of an earlier configuration may have others. */
-  registered(pane: string): boolean;
-  /** Bodies of this pane that have not ended. */
-  bodies(pane: string): number;
-  /** Aborts them: the actor that would have is dead. */
-  stopBodies(pane: string): void;
-}
 
 type PaneRef = { on(type: '*', handler: (emitted: PaneEmitted) => void): unknown };
 
@@ -138,7 +121,7 @@ export class Gate {
   /** Goes on with what the state says was unfinished. */
   start(texts: ReadonlyMap<string, string>): void {
     this.turn(() => {
-      for (const fact of recoveryFacts(this.proposed, this.#events.registered)) this.#push(fact);
+      for (const fact of recoveryFacts(this.proposed, (pane) => this.#events.registered(pane))) this.#push(fact);
       for (const [message, open] of Object.entries(this.proposed.private.open)) {
         if (open.run === null) this.#drafts.openApp(message, texts.get(message) ?? '');
       }
