@@ -51,6 +51,8 @@ export function setupPane(stageLogic: StageLogic) {
       unwound: ({ context }) => context.unwinding === 0,
       backingOff: ({ context }) => context.backoffMs !== null,
       released: ({ event }) => event.type === 'hold' && event.hold === 'none',
+      replyBegins: ({ context, event }) =>
+        context.options.startOn === 'reply' && event.type === 'hold' && event.hold === 'replying',
       nowReplying: ({ event }) => event.type === 'hold' && event.hold === 'replying',
       nowExpected: ({ event }) => event.type === 'hold' && event.hold === 'expected',
       thisRun: ({ context, event }) => event.type === 'cancel' && (event.run === null || event.run === context.run),

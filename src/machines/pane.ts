@@ -106,6 +106,7 @@ function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAct
       /** A run was taken up or moved: where does it stand? Left at once. */
       starting: {
         always: [
+          { guard: 'pauseWanted', target: '#pane.paused' },
           { guard: 'direct', target: 'draining' },
           { guard: 'holds', target: 'waiting' },
           { guard: 'quiet', target: 'draining' },
@@ -130,7 +131,7 @@ function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAct
         tags: ['phase.debouncing'],
         entry: [does.startBurst, does.announce('debouncing')],
         after: { debounce: 'draining' },
-        on: notBegun,
+        on: { ...notBegun, hold: { guard: 'replyBegins', target: 'starting', actions: does.noteHold } },
       },
       draining: {
         entry: does.announceStage,

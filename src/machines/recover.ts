@@ -1,4 +1,4 @@
-import { isTerminal, type Outcome } from '../protocol/names.ts';
+import { isTerminal, isWorking, type Outcome } from '../protocol/names.ts';
 import type { Fact, RunError } from '../protocol/records.ts';
 import type { PrivatePane, State } from '../protocol/state.ts';
 import type { PaneView } from '../protocol/view.ts';
@@ -88,7 +88,7 @@ export function recover(state: State, name: string, nowMs: number, unwinding = 0
     boot,
     run: view.run ?? '',
     generation: view.generation,
-    attempt: boot.at === 'work' && boot.backoffMs === null ? view.attempt + 1 : view.attempt,
+    attempt: startsAnew(view, boot) ? view.attempt + 1 : view.attempt,
     open,
     begun: open && pane.began,
     stage: pane.stage ?? pane.declaration.phases[0] ?? '',
@@ -101,9 +101,17 @@ export function recover(state: State, name: string, nowMs: number, unwinding = 0
   };
 }
 
+/** What was at work is gone; a run that stood still, or waits for its retry, has kept its attempt. */
+function startsAnew(view: PaneView, boot: Boot): boolean {
+  if (boot.at === 'work') return boot.backoffMs === null;
+  return boot.at === 'paused' && isOpen(view) && (isWorking(view.phase) || view.phase === 'retrying');
+}
+
 function bootOf(view: PaneView, pane: PrivatePane, nowMs: number): Boot {
   if (!isOpen(view))
     return view.paused ? { at: 'paused' } : { at: 'settled', phase: isTerminal(view.phase) ? view.phase : 'idle' };
+  // It was to pause at its next safe point: this is one.
+  if (view.paused) return { at: 'paused' };
   switch (view.phase) {
     case 'waiting':
     case 'debouncing':

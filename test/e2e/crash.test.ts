@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { cases } from '../support/hostile-cases.ts';
-import { follow, folder, scripted, serve, type Wire } from './support.ts';
+import { follow, imageOf, folder, scripted, serve, type Wire } from './support.ts';
 
 const story = 'Ines reaches the glasshouse in the snow.';
 
@@ -77,7 +77,7 @@ test('kill -9 in mid-image: the picture is drawn from the recorded description [
     content: { description: 'A glasshouse in the snow at night.' },
   });
   expect(model.asked('describe')).toHaveLength(1);
-  expect((await fetch(server.url + String(view.panes['scene']?.content?.['image']))).status).toBe(200);
+  expect((await fetch(server.url + imageOf(view))).status).toBe(200);
   expectWhole(after);
 });
 

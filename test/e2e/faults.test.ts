@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import Database from 'libsql';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { cli, folder, follow, getJson, serve, type Wire } from './support.ts';
+import { cli, folder, follow, getJson, root, serve, type Wire } from './support.ts';
 
 const say = (text: string) => ({ type: 'message.add', role: 'user', text, reply: false }) as const;
 
@@ -52,57 +52,50 @@ test('a database of another program: exit 1, and the file is not touched', async
   expect(stderr).toContain('database of another program');
 });
 
-test.each(['entries', 'states'] as const)('a damaged row in %s: that session is refused, the others are served [R14]', async (table) => {
-  const data = folder();
-  const first = await serve({ data });
-  for (const name of ['bad', 'good']) {
-    const wire = await follow(first, name, { create: true });
-    for (let n = 0; n < 3; n += 1) await wire.ack(say(`message ${n}`));
-  }
-  // A clean stop saves the state, and then the finished log is not read again.
-  await first.end(table === 'states' ? 'SIGTERM' : 'SIGKILL');
-  flipBit(join(data, 'mullion.db'), table);
+test.each(['entries', 'states'] as const)(
+  'a damaged row in %s: that session is refused, the others are served [R14]',
+  async (table) => {
+    const data = folder();
+    const first = await serve({ data });
+    for (const name of ['bad', 'good']) {
+      const wire = await follow(first, name, { create: true });
+      for (let n = 0; n < 3; n += 1) await wire.ack(say(`message ${n}`));
+    }
+    // A clean stop saves the state, and then the finished log is not read again.
+    await first.end(table === 'states' ? 'SIGTERM' : 'SIGKILL');
+    flipBit(join(data, 'mullion.db'), table);
 
-  const server = await serve({ data });
-  const refused = await fetch(`${server.url}/v1/sessions/bad`);
-  // A saved state that is damaged may be made again from the entries: then nothing is refused and nothing is wrong.
-  if (refused.ok) {
-    expect(table).toBe('states');
-    expect(await refused.json()).toMatchObject({ view: { generation: 3 } });
-  } else {
-    expect(refused.status).toBe(500);
-    expect(await refused.json()).toMatchObject({ error: { code: 'INTERNAL', message: expect.stringContaining('damaged') } });
-  }
-  expect(await getJson(`${server.url}/v1/sessions/good`)).toMatchObject({ view: { generation: 3 } });
-  const wire = await follow(server, 'good');
-  await wire.ack(say('after'));
-  expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
-});
+    const server = await serve({ data });
+    const refused = await fetch(`${server.url}/v1/sessions/bad`);
+    // A saved state that is damaged may be made again from the entries: then nothing is refused and nothing is wrong.
+    if (refused.ok) {
+      expect(table).toBe('states');
+      expect(await refused.json()).toMatchObject({ view: { generation: 3 } });
+    } else {
+      expect(refused.status).toBe(500);
+      expect(await refused.json()).toMatchObject({
+        error: { code: 'INTERNAL', message: expect.stringContaining('damaged') },
+      });
+    }
+    expect(await getJson(`${server.url}/v1/sessions/good`)).toMatchObject({ view: { generation: 3 } });
+    const wire = await follow(server, 'good');
+    await wire.ack(say('after'));
+    expect((await fetch(`${server.url}/readyz`)).status).toBe(200);
+  },
+);
 
-/** Changes one bit in the newest row of the session `bad`. */
+/** Changes one bit in the newest row of the session `bad`; in a process of its own, because libsql keeps the file locked until it ends. */
 function flipBit(file: string, table: 'entries' | 'states'): void {
-  const db = new Database(file);
-  try {
-    db.exec('PRAGMA locking_mode = NORMAL');
-    const { id } = idOf(db.prepare('SELECT id FROM sessions WHERE name = ?').get([Buffer.from('bad')]));
-    const key = table === 'entries' ? 'id' : 'session';
-    const row: unknown = db.prepare(`SELECT ${key} AS id, body FROM ${table} WHERE session = ? ORDER BY 1 DESC`).get([id]);
-    const { id: at } = idOf(row);
-    const body = typeof row === 'object' && row !== null && 'body' in row ? row.body : undefined;
-    if (!(body instanceof Uint8Array)) throw new Error(`the body in ${table} is no blob`);
-    const bytes = Buffer.from(body);
-    const middle = Math.floor(bytes.length / 2);
-    bytes.writeUInt8(bytes.readUInt8(middle) ^ 4, middle);
-    db.prepare(`UPDATE ${table} SET body = ? WHERE ${key} = ?`).run([bytes, at]);
-  } finally {
-    db.close();
-  }
-}
-
-function idOf(row: unknown): { id: number } {
-  if (typeof row !== 'object' || row === null || !('id' in row) || typeof row.id !== 'number')
-    throw new Error('expected a row with an id');
-  return { id: row.id };
+  const key = table === 'entries' ? 'id' : 'session';
+  const script = `
+    import Database from 'libsql';
+    const db = new Database(${JSON.stringify(file)});
+    const { id } = db.prepare('SELECT id FROM sessions WHERE name = ?').get([Buffer.from('bad')]);
+    const row = db.prepare('SELECT ${key} AS at, body FROM ${table} WHERE session = ? ORDER BY 1 DESC').get([id]);
+    const body = Buffer.from(row.body);
+    body[Math.floor(body.length / 2)] ^= 4;
+    db.prepare('UPDATE ${table} SET body = ? WHERE ${key} = ?').run([body, row.at]);`;
+  execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: root });
 }
 
 const canMount = mounts();

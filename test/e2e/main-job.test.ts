@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { cases, token } from '../support/hostile-cases.ts';
 import { gate } from '../support/hostile-server.ts';
-import { folder, follow, getJson, scripted, serve } from './support.ts';
+import { folder, follow, imageOf, getJson, scripted, serve } from './support.ts';
 
 test('offline engine: a message is answered, story and scene follow, all labelled offline [P6]', async () => {
   const server = await serve({ data: folder() });
@@ -21,7 +21,7 @@ test('offline engine: a message is answered, story and scene follow, all labelle
   });
   expect(view.panes['scene']).toMatchObject({ phase: 'updated', fresh: true });
   expect(view.panes['scene']?.content?.['engine']).toContain('offline');
-  const image = String(view.panes['scene']?.content?.['image']);
+  const image = imageOf(view);
   expect(image).toMatch(/^\/v1\/assets\/lighthouse\/[0-9a-f]{64}\.svg$/);
   const picture = await fetch(server.url + image);
   expect(picture.status).toBe(200);
@@ -38,9 +38,7 @@ test('the phases of a run arrive in the order of PROTOCOL 5, one terminal each [
   await wire.say('A surveyor reaches a glasshouse.');
   await wire.quiet(1);
   const phases = (pane: string) =>
-    wire.seen.records.flatMap((record) =>
-      record.type === 'pane.phase' && record.pane === pane ? [record.phase] : [],
-    );
+    wire.seen.records.flatMap((record) => (record.type === 'pane.phase' && record.pane === pane ? [record.phase] : []));
   expect(phases('reply')).toEqual(['streaming', 'updated']);
   expect(phases('history')).toEqual(['waiting', 'debouncing', 'evaluating', 'summarizing', 'updated']);
   expect(phases('scene')).toEqual(['waiting', 'debouncing', 'evaluating', 'describing', 'imaging', 'updated']);
@@ -72,7 +70,7 @@ test('a scripted model: live text before it is recorded, then story, description
     description: 'A glasshouse in the snow at night.',
     engine: 'm-describe + m-image',
   });
-  const image = await fetch(server.url + String(view.panes['scene']?.content?.['image']));
+  const image = await fetch(server.url + imageOf(view));
   expect(image.headers.get('content-type')).toBe('image/png');
 });
 
@@ -123,16 +121,19 @@ test.each([
   ['describe', 'scene', cases.reset, 'error'],
   ['image', 'scene', cases.status(400), 'imaging_failed'],
   ['image', 'scene', cases.imageB64(Buffer.from('<html>no picture</html>')), 'imaging_failed'],
-] as const)('a fault of the provider in %s: %s ends as it says, the session goes on [P8]', async (need, pane, fault, phase) => {
-  const { model, serve: up } = await scripted({
-    panes: { history: { debounceMs: 5, retries: 0 }, scene: { debounceMs: 5, retries: 0 }, reply: { retries: 0 } },
-  });
-  model.script(need, fault);
-  const wire = await follow(await up(), 's', { create: true });
-  await wire.say('One.');
-  const record = await wire.phase(pane, phase);
-  expect(record.error).toMatchObject({ code: expect.any(String), message: expect.any(String) });
-});
+] as const)(
+  'a fault of the provider in %s: %s ends as it says, the session goes on [P8]',
+  async (need, pane, fault, phase) => {
+    const { model, serve: up } = await scripted({
+      panes: { history: { debounceMs: 5, retries: 0 }, scene: { debounceMs: 5, retries: 0 }, reply: { retries: 0 } },
+    });
+    model.script(need, fault);
+    const wire = await follow(await up(), 's', { create: true });
+    await wire.say('One.');
+    const record = await wire.phase(pane, phase);
+    expect(record.error).toMatchObject({ code: expect.any(String), message: expect.any(String) });
+  },
+);
 
 test('SSE: Last-Event-ID goes on without gap or duplicate [P5]', async () => {
   const { serve: up } = await scripted();
@@ -165,8 +166,13 @@ test('REST: the same Idempotency-Key is applied once, another body is a conflict
   const first = await post('k1', say);
   expect(first).toMatchObject({ status: 200, body: { type: 'ack', generation: 1, duplicate: false } });
   expect(await post('k1', say)).toEqual({ status: 200, body: { ...first.body, duplicate: true } });
-  expect(await post('k1', { ...say, text: 'Other' })).toMatchObject({ status: 409, body: { error: { code: 'CONFLICT' } } });
-  expect(await getJson(`${server.url}/v1/sessions/rest`)).toMatchObject({ view: { generation: 1, messages: [{ text: 'Hello' }] } });
+  expect(await post('k1', { ...say, text: 'Other' })).toMatchObject({
+    status: 409,
+    body: { error: { code: 'CONFLICT' } },
+  });
+  expect(await getJson(`${server.url}/v1/sessions/rest`)).toMatchObject({
+    view: { generation: 1, messages: [{ text: 'Hello' }] },
+  });
   expect(await getJson(`${server.url}/v1/sessions/rest/messages`)).toMatchObject({ messages: [{ text: 'Hello' }] });
 });
 
@@ -225,7 +231,10 @@ function seqOfSnapshot(data: string): number {
 test('replay without --url: a real chat goes through the panes and ends with summary, scene and picture', async () => {
   const { cli, root } = await import('./support.ts');
   const data = folder();
-  const { code, stdout, stderr } = await cli(['replay', `${root}test/fixtures/chats/lighthouse.jsonl`, '--data', data], { cwd: data });
+  const { code, stdout, stderr } = await cli(
+    ['replay', `${root}test/fixtures/chats/lighthouse.jsonl`, '--data', data],
+    { cwd: data },
+  );
   expect(stderr).toBe('');
   expect(code).toBe(0);
   const [path] = /\S+assets\/\S+\.svg/.exec(stdout) ?? [];

@@ -4,14 +4,18 @@ import { expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { cases } from '../support/hostile-cases.ts';
 import { configFor } from './model-server.ts';
-import { cli, folder, follow, models, serve, Wire, writeConfig } from './support.ts';
+import { cli, folder, follow, imageOf, models, serve, Wire, writeConfig } from './support.ts';
 
 const token = 'canary-token-7f3a9c1e5b';
 const key = 'sk-canary-key-2d8e6f4a0c';
 
 test('a host that others can reach and no token: refuses to start and says why', async () => {
   const cwd = folder();
-  for (const args of [['--host', '0.0.0.0'], ['--host', '::'], ['--host', '192.0.2.1']]) {
+  for (const args of [
+    ['--host', '0.0.0.0'],
+    ['--host', '::'],
+    ['--host', '192.0.2.1'],
+  ]) {
     const { code, stdout, stderr } = await cli(['serve', '--port', '0', ...args], { cwd });
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toContain('MULLION_TOKEN');
@@ -25,8 +29,16 @@ test('with a token every route and socket needs it, also absent sessions; the pa
   const wire = await follow(server, 's', { create: true, token });
   await wire.say('Mara rows to the lighthouse at dusk. The lamp is dark and the door stands open.');
   const view = await wire.quiet(1);
-  const image = String(view.panes['scene']?.content?.['image']);
-  const routes = ['/v1/sessions', '/v1/sessions/s', '/v1/sessions/absent', '/v1/sessions/s/messages', '/v1/sessions/s/events', image, '/metrics'];
+  const image = imageOf(view);
+  const routes = [
+    '/v1/sessions',
+    '/v1/sessions/s',
+    '/v1/sessions/absent',
+    '/v1/sessions/s/messages',
+    '/v1/sessions/s/events',
+    image,
+    '/metrics',
+  ];
   for (const route of routes) {
     for (const headers of [{}, { authorization: 'Bearer wrong-token' }, { authorization: token }]) {
       const response = await fetch(server.url + route, { headers });
@@ -37,7 +49,10 @@ test('with a token every route and socket needs it, also absent sessions; the pa
     const allowed = await fetch(server.url + route, { headers: { authorization: `Bearer ${token}` } });
     expect([route, allowed.status]).toEqual([route, route.endsWith('absent') ? 404 : 200]);
   }
-  const post = await fetch(`${server.url}/v1/sessions/s/commands`, { method: 'POST', body: '{"type":"session.delete","id":"x"}' });
+  const post = await fetch(`${server.url}/v1/sessions/s/commands`, {
+    method: 'POST',
+    body: '{"type":"session.delete","id":"x"}',
+  });
   expect(post.status).toBe(401);
   for (const route of ['/', '/client.js', '/healthz']) expect((await fetch(server.url + route)).status).toBe(200);
 
@@ -78,15 +93,29 @@ test('neither the API key nor the token is in any log, record, snapshot, metric,
     const wire = await follow(server, session, { create: true, token });
     await wire.ack({ type: 'pane.pause', pane: 'scene' });
     await wire.say('Hello');
-    await wire.view(({ panes }) => ['error', 'updated'].includes(panes['reply']?.phase ?? '') && ['error', 'updated', 'unchanged'].includes(panes['history']?.phase ?? ''));
+    await wire.view(
+      ({ panes }) =>
+        ['error', 'updated'].includes(panes['reply']?.phase ?? '') &&
+        ['error', 'updated', 'unchanged'].includes(panes['history']?.phase ?? ''),
+    );
     await wire.ack({ type: 'pane.resume', pane: 'scene' });
-    await wire.view(({ panes }) => ['error', 'updated', 'unchanged', 'imaging_failed'].includes(panes['scene']?.phase ?? ''));
+    await wire.view(({ panes }) =>
+      ['error', 'updated', 'unchanged', 'imaging_failed'].includes(panes['scene']?.phase ?? ''),
+    );
     seen.push(JSON.stringify(wire.frames));
   }
   const bearer = { authorization: `Bearer ${token}` };
-  for (const route of ['/v1/sessions', '/v1/sessions/refused', '/v1/sessions/page/messages', '/metrics', `/v1/sessions/x?token=${token}`])
+  for (const route of [
+    '/v1/sessions',
+    '/v1/sessions/refused',
+    '/v1/sessions/page/messages',
+    '/metrics',
+    `/v1/sessions/x?token=${token}`,
+  ])
     seen.push(await (await fetch(server.url + route, { headers: bearer })).text());
-  seen.push(await (await fetch(`${server.url}/v1/sessions/refused`, { headers: { authorization: `Bearer ${token}x` } })).text());
+  seen.push(
+    await (await fetch(`${server.url}/v1/sessions/refused`, { headers: { authorization: `Bearer ${token}x` } })).text(),
+  );
   const checked = await cli(['check', '--config', config, '--data', folder()], { cwd, env: { MULLION_TOKEN: token } });
   seen.push(checked.stdout, checked.stderr);
   await server.end('SIGTERM');
@@ -96,7 +125,9 @@ test('neither the API key nor the token is in any log, record, snapshot, metric,
 
   expect(model.asked('reply').every(({ headers }) => headers.authorization === `Bearer ${key}`)).toBe(true);
   for (const secret of [key, token]) {
-    const at: string[] = seen.map((text) => text.indexOf(secret)).map((index, n) => (index < 0 ? '' : `${n}: ${excerpt(seen[n], index)}`));
+    const at: string[] = seen
+      .map((text) => text.indexOf(secret))
+      .map((index, n) => (index < 0 ? '' : `${n}: ${excerpt(seen[n], index)}`));
     expect(at.filter((found) => found !== '').join('\n----\n')).toBe('');
   }
 });

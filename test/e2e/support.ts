@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import type { View } from '../../src/protocol/view.ts';
 import { configFor, startModelServer, type ModelServer } from './model-server.ts';
 import { start, startServer, type Exit, type ServerProcess } from './process.ts';
 import { Wire, type Seen } from './wire.ts';
@@ -72,4 +73,11 @@ export async function follow(
 export async function getJson(url: string, headers: Record<string, string> = {}): Promise<unknown> {
   const response = await fetch(url, { headers });
   return response.json();
+}
+
+/** The path of the scene's picture. Throws when there is none. */
+export function imageOf(view: View): string {
+  const image = view.panes['scene']?.content?.['image'];
+  if (typeof image !== 'string') throw new Error(`no picture: ${JSON.stringify(view.panes['scene'])}`);
+  return image;
 }

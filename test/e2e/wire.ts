@@ -4,7 +4,7 @@ import { fold } from '../../src/protocol/fold.ts';
 import type { AckFrame, ErrorFrame, ServerFrame } from '../../src/protocol/frames.ts';
 import { isTerminal } from '../../src/protocol/names.ts';
 import type { PhaseFact, Rec } from '../../src/protocol/records.ts';
-import type { View } from '../../src/protocol/view.ts';
+import type { PaneView, View } from '../../src/protocol/view.ts';
 
 type WithoutEnvelope<C> = C extends Command ? Omit<C, 'session' | 'id'> & { id?: string } : never;
 /** A command as a test writes it. */
@@ -171,10 +171,7 @@ export class Wire {
       const check = (): void => {
         if (done()) resolve();
         else if (this.#over === undefined) return;
-        else
-          reject(
-            new Error(`the socket closed (${this.#over.code} ${this.#over.reason}) in the wait for ${what}`),
-          );
+        else reject(new Error(`the socket closed (${this.#over.code} ${this.#over.reason}) in the wait for ${what}`));
         this.#checks.delete(check);
       };
       this.#checks.add(check);
@@ -245,13 +242,15 @@ export class Wire {
   }
 }
 
-/** True when no pane has anything to do and no message is being written. */
+/** Ends after which a pane may lag behind the transcript. PROTOCOL P6. */
+const excuses: ReadonlySet<string> = new Set(['error', 'imaging_failed', 'cancelled']);
+
+/** True when no message is being written, and every pane is at rest and covers the transcript, or its phase says why not. [P6] */
 export function isQuiet(view: View): boolean {
-  const panes = Object.values(view.panes);
-  return (
-    view.messages.every((message) => message.final) &&
-    panes.every(
-      (pane) => pane.queued.length === 0 && (pane.phase === 'idle' || isTerminal(pane.phase)) && pane.fresh !== false,
-    )
-  );
+  return view.messages.every((message) => message.final) && Object.values(view.panes).every((pane) => isResting(pane));
+}
+
+function isResting({ phase, queued, fresh }: PaneView): boolean {
+  if (queued.length > 0) return false;
+  return phase === 'idle' || excuses.has(phase) || (isTerminal(phase) && fresh !== false);
 }

@@ -4,6 +4,7 @@ import { createPaneMachine, type PaneMachine } from '../../src/machines/pane.ts'
 import type { StageInput } from '../../src/machines/pane-setup.ts';
 import type { PaneContext, PaneEmitted, PaneEvent, PaneInput, PaneShape, StageOutcome } from '../../src/machines/pane-types.ts';
 import { recover, recoveryFacts } from '../../src/machines/recover.ts';
+import { isWorking } from '../../src/protocol/names.ts';
 import type { Fact, PaneDeclaration, PhaseFact } from '../../src/protocol/records.ts';
 import type { State } from '../../src/protocol/state.ts';
 import {
@@ -57,6 +58,8 @@ type Budget = (typeof budgets)[number];
 export interface WorldOptions {
   panes: { [name: string]: { shape: PaneShape; options?: Partial<PaneDeclaration> } };
   moves: { [move in Budget]?: number };
+  /** More moves, for a longer walk. */
+  more?: { [move in Budget]?: number };
   /** Other charts and another recovery than the real ones: seeded faults. */
   mutate?: (machine: PaneMachine, shape: PaneShape) => PaneMachine;
   recover?: typeof recover;
@@ -303,6 +306,7 @@ class Explorer {
       case 'xstate.spawnChild': {
         const { input } = action.params as { input: StageInput };
         const id = `${input.run} ${input.attempt} ${input.stage}`;
+        if (world.state.view.panes[name]?.paused === true) throw new Violation('pause', `a body for ${id} begins in a paused pane`);
         if (pane.started.includes(id)) throw new Violation('one body', `a second body for ${id}`);
         return setPane(world, name, { ...pane, body: [...pane.body, input], held: false, started: [...pane.started, id] });
       }
@@ -331,6 +335,12 @@ class Explorer {
 
   #say(world: World, fact: Fact): World {
     const recorded = asRecorded(world.state, fact);
+    if (recorded.type === 'pane.phase' && isWorking(recorded.phase)) {
+      const before = world.state.view.panes[recorded.pane]?.phase;
+      const context = world.panes[recorded.pane]?.snapshot?.context;
+      if (before === 'debouncing' && context?.hold === 'replying' && !context.direct && this.#options.panes[recorded.pane]?.options?.startOn === 'reply')
+        throw new Violation('startOn', `${recorded.phase} of ${recorded.run} begins while a reply is being written`);
+    }
     const panes = recorded.type === 'pane.phase' ? this.#judged(world, recorded) : world.panes;
     return { ...world, panes, state: foldFacts(world.state, [recorded]) };
   }
@@ -434,40 +444,57 @@ const { history, scene, reply } = shapes;
 
 /** The worlds that the suite walks through: each small enough to be walked whole. */
 export const worlds: { [name: string]: WorldOptions } = {
-  'scene, supersede: 2 updates, failures, every timer': {
+  'scene, supersede: failures, late reports, every timer': {
     panes: { scene: { shape: scene, options: { retries: 1 } } },
     moves: { update: 2, fail: 2, unchanged: 1, late: 1 },
+    more: { update: 1, fail: 1, late: 1, cancel: 1, pause: 1 },
   },
-  'history, supersede: 2 updates, run, cancel, pause': {
+  'history, supersede: run, cancel, pause': {
     panes: { history: { shape: history, options: { retries: 1 } } },
-    moves: { update: 2, run: 1, cancelRun: 1, pause: 1, fail: 1 },
+    moves: { update: 2, run: 1, cancelRun: 1, pause: 1 },
+    more: { update: 1, fail: 1, cancel: 1, unchanged: 1, pause: 1 },
   },
-  'history, supersede: 2 updates, crashes, pause': {
+  'history, supersede: crashes, pause, failure': {
     panes: { history: { shape: history, options: { retries: 1 } } },
-    moves: { update: 2, crash: 2, pause: 1, fail: 1 },
+    moves: { update: 2, crash: 1, pause: 1, fail: 1 },
+    more: { update: 1, crash: 2, cancel: 1 },
   },
   'history, supersede, after the reply: holds': {
     panes: { history: { shape: history, options: { retries: 0, startOn: 'reply' } } },
-    moves: { update: 2, hold: 3, run: 1 },
+    moves: { update: 2, hold: 2, run: 1 },
+    more: { update: 1, hold: 2, pause: 1, cancel: 1 },
   },
-  'history, latest: 3 updates, run, cancel, pause': {
+  'history, latest: run, cancel, pause': {
     panes: { history: { shape: history, options: { policy: 'latest', retries: 0 } } },
-    moves: { update: 3, run: 1, cancel: 1, cancelRun: 1, pause: 1 },
+    moves: { update: 2, run: 1, cancelRun: 1, pause: 1 },
+    more: { update: 1, cancel: 1, cancelQueued: 1 },
   },
-  'reply shape, latest: 2 updates, runs, crash, close': {
-    panes: { pane: { shape: { ...reply, name: 'pane' }, options: { policy: 'latest', retries: 1 } } },
-    moves: { update: 2, run: 2, crash: 1, pause: 1, close: 1, fail: 1 },
+  'reply shape, latest: runs, crash, pause, cancels': {
+    panes: { pane: { shape: { ...reply, name: 'pane' }, options: { policy: 'latest', retries: 0 } } },
+    moves: { update: 2, run: 1, crash: 1, pause: 1, cancelQueued: 1 },
+    more: { update: 1, run: 1, fail: 1, close: 1 },
   },
-  'reply shape, queue: 3 updates, run, cancels, pause, crash': {
+  'reply shape, queue: cancels, crash': {
     panes: { pane: { shape: { ...reply, name: 'pane' }, options: { policy: 'queue', retries: 0 } } },
-    moves: { update: 3, run: 1, cancelRun: 1, cancelQueued: 1, pause: 1, crash: 1 },
+    moves: { update: 3, cancelRun: 1, cancelQueued: 1, crash: 1 },
+    more: { update: 1, run: 1, pause: 1 },
+  },
+  'reply shape, queue: pause, runs, close': {
+    panes: { pane: { shape: { ...reply, name: 'pane' }, options: { policy: 'queue', retries: 0 } } },
+    moves: { update: 2, run: 1, pause: 1, close: 1 },
+    more: { update: 1, run: 1, cancel: 1, crash: 1 },
   },
   'reply shape, supersede: streams, held, outdated': {
-    panes: { pane: { shape: { ...reply, name: 'pane' }, options: { retries: 2, driven: false } } },
-    moves: { update: 2, heard: 3, outdate: 1, cancel: 1, fail: 1, pause: 1 },
+    panes: { pane: { shape: { ...reply, name: 'pane' }, options: { retries: 1, driven: false } } },
+    moves: { update: 2, heard: 2, outdate: 1, fail: 1 },
+    more: { update: 1, heard: 1, cancel: 1, pause: 1 },
   },
-  'two panes, supersede: 2 updates, cancel': {
-    panes: { history: { shape: history, options: { retries: 0 } }, scene: { shape: { ...reply, name: 'scene' }, options: { retries: 0 } } },
+  'two panes, supersede: cancel': {
+    panes: {
+      history: { shape: history, options: { retries: 0 } },
+      scene: { shape: { ...reply, name: 'scene' }, options: { retries: 0 } },
+    },
     moves: { update: 2, cancelRun: 1 },
+    more: { crash: 1, pause: 1, fail: 1 },
   },
 };

@@ -55,6 +55,8 @@ export class RawClient {
   readonly #world: ClientWorld;
   #subscription: Subscription | null = null;
   #life = 0;
+  /** Subscriptions that were closed, or that the server has ended: nothing more may come. */
+  readonly #closed = new Set<number>();
   #caughtUp = 0;
 
   constructor(world: ClientWorld, name: string, session: string) {
@@ -73,18 +75,21 @@ export class RawClient {
     const epoch = this.cursor === undefined ? 'e' : splitCursor(this.cursor).epoch;
     const cursor =
       from === 'own' ? this.cursor : from === 'bad' ? 'dead.3' : from === 'beyond' ? `${epoch}.999999` : undefined;
-    if (from === 'own' && cursor !== undefined && this.view === null) throw new Error('a cursor without a view');
-    if (from !== 'own') this.view = null;
+    if (from !== 'own') {
+      this.view = null;
+      this.cursor = undefined;
+    }
     this.#caughtUp = 0;
     this.attached = true;
     const result = await host.subscribe(this.session, cursor, {
       push: (batch) => {
         if (this.#life === life) this.#take(batch);
-        else this.#complain('order', 'a frame after close()');
+        else if (this.#closed.has(life)) this.#complain('order', 'a frame after close() or ended');
       },
     });
     if (this.#life !== life) {
       if (!('refused' in result)) result.close();
+      this.#closed.add(life);
       return;
     }
     if ('refused' in result) this.attached = false;
@@ -94,6 +99,7 @@ export class RawClient {
 
   drop(): void {
     this.#subscription?.close();
+    if (this.#subscription !== null) this.#closed.add(this.#life);
     this.#subscription = null;
     this.attached = false;
     this.#life += 1;
@@ -147,6 +153,7 @@ export class RawClient {
         this.cursor = undefined;
         this.attached = false;
         this.#subscription = null;
+        this.#closed.add(this.#life);
         this.#life += 1;
     }
   }

@@ -137,6 +137,10 @@ class Driver {
     for (let i = 0; i < 80; i += 1) {
       await world.clock.advance(2_000);
       for (const client of world.raw) if (!client.attached && world.truth.current(client.session) !== undefined) await this.#attach(client);
+      // Nobody tells a client that somebody else has opened a deleted session again: its page is reloaded.
+      for (const client of world.stores)
+        if (client.client.getSnapshot().error?.code === 'NOT_FOUND' && world.truth.current(client.session) !== undefined)
+          client.restart();
       if (i > 8 && sessionNames.every((session) => !this.#busy(session))) break;
     }
     await world.clock.advance(2_000);

@@ -1,12 +1,11 @@
 import { JournalError } from '../../src/ports/errors.ts';
 import type { CommandKey, Entry, Head, Journal, SessionLine, TranscriptMessage } from '../../src/ports/journal.ts';
 import type { MemoryJournal } from '../../src/adapters/journal-memory.ts';
-import type { Clock } from '../../src/ports/clock.ts';
 import type { JsonObject, Rec } from '../../src/protocol/records.ts';
 import { emptyState, foldState, type State } from '../../src/protocol/state.ts';
 import type { Message } from '../../src/protocol/view.ts';
 import type { Random } from './random.ts';
-import type { Steady } from './process.ts';
+import type { ProcessClock, Steady } from './process.ts';
 
 /** One life of a session, from its opening to its deletion: every record that was ever durable, trimmed ones too. */
 export interface Life {
@@ -79,11 +78,11 @@ export class SimJournal implements Journal {
   full = false;
   readonly inner: MemoryJournal;
   readonly #truth: Truth;
-  readonly #clock: Clock;
+  readonly #clock: ProcessClock;
   readonly #steady: Steady;
   readonly #random: Random;
 
-  constructor(inner: MemoryJournal, truth: Truth, clock: Clock, steady: Steady, random: Random) {
+  constructor(inner: MemoryJournal, truth: Truth, clock: ProcessClock, steady: Steady, random: Random) {
     this.inner = inner;
     this.#truth = truth;
     this.#clock = clock;
@@ -92,6 +91,7 @@ export class SimJournal implements Journal {
   }
 
   async append(session: string, expected: number, entry: Entry): Promise<number> {
+    await this.#alive();
     this.#truth.handed(session, expected, this.#steady.ms);
     try {
       await this.#writable();
@@ -111,8 +111,9 @@ export class SimJournal implements Journal {
     return this.inner.head(session);
   }
 
-  unfinished(): AsyncGenerator<string> {
-    return this.inner.unfinished();
+  async *unfinished(): AsyncGenerator<string> {
+    await this.#alive();
+    yield* this.inner.unfinished();
   }
 
   async command(session: string, id: string, nowMs: number): Promise<CommandKey | undefined> {
@@ -126,6 +127,7 @@ export class SimJournal implements Journal {
   }
 
   async messages(session: string, before: string | null, limit: number): Promise<Message[]> {
+    await this.#alive();
     return this.inner.messages(session, before, limit);
   }
 
@@ -171,7 +173,13 @@ export class SimJournal implements Journal {
     return this.inner.close();
   }
 
+  /** A dead process comes no further than this. */
+  #alive(): Promise<void> {
+    return this.#clock.alive ? Promise.resolve() : new Promise(() => {});
+  }
+
   async #writable(): Promise<void> {
+    await this.#alive();
     if (!this.full) return;
     await this.#later(1);
     throw new JournalError('full', 'injected: no space left on device');
@@ -179,6 +187,7 @@ export class SimJournal implements Journal {
 
   /** Every few reads one is slow enough that something else gets in between. */
   async #slow(): Promise<void> {
+    await this.#alive();
     if (this.#random.chance(0.15)) await this.#later(this.#random.int(4));
   }
 

@@ -3,7 +3,7 @@ import { MemoryJournal } from '../../src/adapters/journal-memory.ts';
 import { definePane, type PaneDefinition } from '../../src/panes/define.ts';
 import { historyPane, replyPane, scenePane } from '../../src/panes/index.ts';
 import type { Clock, Ids } from '../../src/ports/clock.ts';
-import type { ImageModel, TextModel } from '../../src/ports/models.ts';
+import type { TextModel } from '../../src/ports/models.ts';
 import type { Journal } from '../../src/ports/journal.ts';
 import type { Outgoing } from '../../src/client/types.ts';
 import type { Command } from '../../src/protocol/commands.ts';
@@ -162,9 +162,10 @@ export class World implements ClientWorld {
       clock,
       random: this.#models,
       nowMs: () => this.steady.ms,
-      called: (stage: string, signal: AbortSignal) => this.#called(stage, signal),
+      called: (stage: string, signal: AbortSignal) => this.#called(stage, signal, clock),
     };
     const text = new SimText(models);
+    const limits = createLimits(this.#limits(), wrapped);
     const panes: PaneDefinition[] = [replyPane(), historyPane, scenePane, moodPane];
     const sessions = new Sessions({
       journal: this.wrap.journal?.(journal, this) ?? journal,
@@ -174,13 +175,13 @@ export class World implements ClientWorld {
       passivateAfterMs,
       world: {
         text: this.wrap.text?.(text) ?? text,
-        image: this.#seen(new SimImage(models)),
-        limits: this.#watched(createLimits(this.#limits(), wrapped)),
+        image: new SimImage(models),
+        limits: this.#watched(this.wrap.limits?.(limits) ?? limits),
         clock: wrapped,
         ids: this.#makeIds(),
         metrics: this.#metrics,
         assets: this.#assets,
-        logger: this.#logger(),
+        logger: this.#logger(clock),
       },
     });
     const host = this.wrap.host?.(sessions, this) ?? sessions;
@@ -294,8 +295,8 @@ export class World implements ClientWorld {
     return {
       hosts: {},
       default: { concurrency: 2, minIntervalMs: 0 },
-      observe: ({ pane, priority }) => {
-        if (priority === 0) this.#waitingReplies -= 1;
+      observe: ({ pane }) => {
+        if (pane === 'reply') this.#waitingReplies = Math.max(0, this.#waitingReplies - 1);
         else if (this.#waitingReplies > 0) this.violation('P9', `a call of ${pane} started while a reply's call waited`);
       },
     };
@@ -303,15 +304,15 @@ export class World implements ClientWorld {
 
   /** Notes whose call it is that comes with a signal, and which replies wait. */
   #watched(limits: Limits): Limits {
-    const watched: Limits = {
+    return {
       snapshot: () => limits.snapshot(),
       acquire: (request, signal, onWait) => {
         this.#signals.set(signal, request);
-        if (request.priority !== 0) return limits.acquire(request, signal, onWait);
+        if (request.pane !== 'reply') return limits.acquire(request, signal, onWait);
         this.#waitingReplies += 1;
         let waiting = true;
         const over = (): void => {
-          if (waiting) this.#waitingReplies -= 1;
+          if (waiting) this.#waitingReplies = Math.max(0, this.#waitingReplies - 1);
           waiting = false;
         };
         signal.addEventListener('abort', over, { once: true });
@@ -329,14 +330,9 @@ export class World implements ClientWorld {
         );
       },
     };
-    return this.wrap.limits?.(watched) ?? watched;
   }
 
-  #seen(image: ImageModel): ImageModel {
-    return image;
-  }
-
-  #called(stage: string, signal: AbortSignal): Call {
+  #called(stage: string, signal: AbortSignal, clock: ProcessClock): Call {
     const owner = this.#signals.get(signal) ?? { session: '', pane: '' };
     const pane = this.truth.current(owner.session)?.state.view.panes[owner.pane];
     const call: Call = {
@@ -349,7 +345,8 @@ export class World implements ClientWorld {
       abortedAtStart: signal.aborted,
       startMs: this.steady.ms,
       abortMs: signal.aborted ? this.steady.ms : null,
-      endMs: null,
+      // What a dead process still seems to do does not happen.
+      endMs: clock.alive ? null : this.steady.ms,
       outcome: 'open',
     };
     signal.addEventListener(
@@ -359,19 +356,19 @@ export class World implements ClientWorld {
       },
       { once: true },
     );
-    this.calls.push(call);
+    if (clock.alive) this.calls.push(call);
     return call;
   }
 
   /** Every error that the server logs and no fault has caused is a finding. */
-  #logger(): Logger {
+  #logger(clock: ProcessClock): Logger {
     const expected = ['an append failed: the session is sealed'];
     return {
       debug() {},
       info() {},
       warn() {},
       error: (fields: LogFields, message: string) => {
-        if (!expected.includes(message)) this.violation('log', `${message}: ${JSON.stringify(fields)}`);
+        if (clock.alive && !expected.includes(message)) this.violation('log', `${message}: ${JSON.stringify(fields)}`);
       },
     };
   }

@@ -4,6 +4,7 @@ import type { LiveFrame } from '../../protocol/frames.ts';
 import type { Outcome } from '../../protocol/names.ts';
 import type { Fact } from '../../protocol/records.ts';
 import type { State } from '../../protocol/state.ts';
+import { wholeCharacters } from '../../protocol/text.ts';
 import { Draft, type TextPiece } from './draft.ts';
 
 /** How long an app may be silent while it streams a message, when the session has no reply pane to say so, ms. */
@@ -40,9 +41,12 @@ export class Drafts {
     return this.#drafts.get(message);
   }
 
-  /** What this run writes. */
+  /** What this run writes; also a message that it opened before a restart and has not written to since. */
   ofRun(run: string): Draft | undefined {
-    return [...this.#drafts.values()].find((draft) => draft.run === run);
+    const draft = [...this.#drafts.values()].find((candidate) => candidate.run === run);
+    if (draft !== undefined) return draft;
+    const begun = Object.entries(this.#owner.proposed.private.open).find(([, open]) => open.run === run);
+    return begun === undefined ? undefined : this.#open(begun[0], run, '');
   }
 
   /** Text from a run; the first opens its message. */
@@ -88,15 +92,13 @@ export class Drafts {
   liveFrames(committed: State): LiveFrame[] {
     return [...this.#drafts.values()].flatMap((draft) => {
       const at = committed.private.open[draft.message]?.length;
-      if (at === undefined || draft.text.length <= at) return [];
-      return [this.#frame(draft, { message: draft.message, at, add: draft.text.slice(at) })];
+      const add = at === undefined ? '' : wholeCharacters(draft.text).slice(at);
+      return at === undefined || add === '' ? [] : [this.#frame(draft, { message: draft.message, at, add })];
     });
   }
 
   #openReply(run: string): Draft {
-    const { view, private: priv } = this.#owner.proposed;
-    const begun = Object.entries(priv.open).find(([, open]) => open.run === run);
-    if (begun !== undefined) return this.#open(begun[0], run, '');
+    const { view } = this.#owner.proposed;
     const id = this.#ids.uuid();
     const replaces = replacedReply(view)?.id;
     const message = {

@@ -203,7 +203,8 @@ export class Gate {
     const { message } = decision;
     const draft = this.#drafts.get(message);
     if (draft === undefined) return {};
-    if (decision.add !== '') this.#drafts.append(message, decision.add, ackWanted);
+    // Also without new text: the app is alive, and what it asks an ack for may not be on record yet.
+    this.#drafts.append(message, decision.add, ackWanted);
     if (decision.end === null) return { message };
     const answer = this.proposed.private.open[message]?.reply === 'pane' ? this.#ids.uuid() : null;
     this.#drafts.end(draft, decision.end);

@@ -10,8 +10,8 @@ import { Session, type SessionWorld } from './session.ts';
 /** A session in memory. */
 export interface LiveSession {
   readonly session: Session;
-  /** When it was last used, ms. */
-  usedMs: number;
+  /** The sweep before which it was last used: counted, not timed, since the wall clock may jump. */
+  usedSweep: number;
   /** What is being asked of it, in order of arrival. */
   lane: Promise<unknown>;
   /** Asked and not yet answered: it must stay in memory. */
@@ -23,6 +23,9 @@ export interface LiveSessionsOptions {
   passivateAfterMs: number;
 }
 
+/** Sweeps without a use after which a session may leave. */
+const sweepsToPassivate = 4;
+
 /** The sessions in memory: read from the journal when something is asked of them, gone again when they have been idle for a while. */
 export class LiveSessions {
   /** In order of last use, oldest first: what passivates next stands in front. */
@@ -32,6 +35,7 @@ export class LiveSessions {
   readonly #options: LiveSessionsOptions;
   readonly #fault: (session: string, error: unknown) => Refused;
   #sweepTimer: unknown;
+  #sweeps = 0;
   #stopped = false;
 
   constructor(world: SessionWorld, options: LiveSessionsOptions, fault: (session: string, error: unknown) => Refused) {
@@ -93,7 +97,7 @@ export class LiveSessions {
   }
 
   async #load(id: string, create: boolean): Promise<LiveSession | Refused> {
-    const { journal, ids, clock } = this.#world;
+    const { journal, ids } = this.#world;
     const head = await journal.head(id);
     if (head === undefined && !create) return { refused: absentSession(id) };
     const { state, savedSeq } =
@@ -104,7 +108,7 @@ export class LiveSessions {
       const most = `${this.#options.maxSessions} sessions are at work already`;
       return { refused: wireError('OVERLOADED', most, { retryAfterMs: 5_000 }) };
     }
-    const live: LiveSession = { session, usedMs: clock.now(), lane: Promise.resolve(), asked: 0 };
+    const live: LiveSession = { session, usedSweep: this.#sweeps, lane: Promise.resolve(), asked: 0 };
     this.#live.set(id, live);
     this.#gauge();
     this.#sweepLater();
@@ -125,7 +129,7 @@ export class LiveSessions {
 
   #touch(live: LiveSession): void {
     const { id } = live.session;
-    live.usedMs = this.#world.clock.now();
+    live.usedSweep = this.#sweeps;
     if (this.#live.get(id) !== live) return;
     this.#live.delete(id);
     this.#live.set(id, live);
@@ -149,16 +153,18 @@ export class LiveSessions {
     this.#sweepTimer = clock.setTimeout(
       () => {
         this.#sweepTimer = undefined;
-        this.#sweep(clock.now());
+        this.#sweep();
         this.#sweepLater();
       },
-      Math.max(50, this.#options.passivateAfterMs / 4),
+      Math.max(50, this.#options.passivateAfterMs / sweepsToPassivate),
     );
   }
 
-  #sweep(nowMs: number): void {
+  #sweep(): void {
+    this.#sweeps += 1;
     for (const live of this.#live.values()) {
-      if (nowMs - live.usedMs < this.#options.passivateAfterMs) break;
+      // The sweep that comes first after the use does not count: it may come at once.
+      if (this.#sweeps - live.usedSweep <= sweepsToPassivate) break;
       if (isIdle(live)) this.#passivate(live.session);
       else {
         // A watched session keeps its state in memory and gives up its actor; a busy one is looked at again later.

@@ -5,11 +5,12 @@ import type { StageInput } from '../../machines/pane-setup.ts';
 import { JournalError } from '../../ports/errors.ts';
 import type { CommandKey, Entry, Journal } from '../../ports/journal.ts';
 import { wireError, type WireError } from '../../protocol/codes.ts';
-import type { Command } from '../../protocol/commands.ts';
+import type { Command, CommandOf } from '../../protocol/commands.ts';
 import type { AckFrame, LiveFrame } from '../../protocol/frames.ts';
 import type { JsonObject, Rec } from '../../protocol/records.ts';
 import { isTerminal } from '../../protocol/names.ts';
 import { foldState, type State } from '../../protocol/state.ts';
+import { wholeCharacters } from '../../protocol/text.ts';
 import { isUnfinished } from '../../machines/derive.ts';
 import type { Refused } from '../session-api.ts';
 import { Broadcast } from './broadcast.ts';
@@ -101,7 +102,10 @@ export class Session implements StageSession {
   command(command: Command, digest: string, known: Knowledge): Promise<AckFrame | Refused> {
     if (this.sealedMs !== null) return Promise.resolve({ refused: notStored(this.sealedMs) });
     const { promise, resolve } = withResolvers<AckFrame | Refused>();
+    const length = command.type === 'message.delta' ? knownLength(command, known) : 0;
+    let done = false;
     const refused = this.gate.command(command, known, (turn, made) => {
+      done = true;
       const { seq, generation } = this.proposed.view;
       const ack: JsonObject = { seq: turn.records.at(-1)?.seq ?? seq, generation, ...made };
       // Deltas are idempotent by their place in the text; a delete is remembered with the erasure.
@@ -109,11 +113,13 @@ export class Session implements StageSession {
         turn.key = { id: command.id, digest, ack };
       }
       const answer = (error?: Error): void =>
-        resolve(error === undefined ? this.#ack(command, ack) : { refused: notStored(overloadedMs) });
+        resolve(error === undefined ? this.#ack(command, ack, length) : { refused: notStored(overloadedMs) });
       if (turn.records.length > 0 || turn.key !== undefined) turn.done = answer;
       else this.#whenWritten(command, answer);
     });
-    return refused === null ? promise : Promise.resolve({ refused });
+    if (refused !== null) return Promise.resolve({ refused });
+    // A turn that threw has been undone.
+    return done ? promise : Promise.resolve({ refused: notStored(overloadedMs) });
   }
 
   durable(): Promise<void> {
@@ -172,9 +178,12 @@ export class Session implements StageSession {
     this.gate.reset(this.committed);
     this.broadcast.startAt(this.committed.view.seq);
     const lost = [...(this.#inFlight ?? []), ...this.#turns];
+    const texts = this.#texts;
+    this.#texts = [];
     this.#turns = [];
     this.#inFlight = null;
     for (const turn of lost) turn.done(error);
+    for (const { answer } of texts) answer(error);
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const { reject } of waiting) reject(error);
@@ -225,11 +234,10 @@ export class Session implements StageSession {
     }
   }
 
-  #ack(command: Command, fields: JsonObject): AckFrame {
+  /** `length`: of the whole text, for a message that has ended. */
+  #ack(command: Command, fields: JsonObject, length: number): AckFrame {
     const at =
-      command.type === 'message.delta'
-        ? this.#durableLength(command.message, command.at + command.text.length)
-        : undefined;
+      command.type === 'message.delta' ? (this.committed.private.open[command.message]?.length ?? length) : undefined;
     return {
       type: 'ack',
       id: command.id ?? '',
@@ -240,23 +248,22 @@ export class Session implements StageSession {
     };
   }
 
-  #durableLength(message: string, end: number): number {
-    return this.committed.private.open[message]?.length ?? end;
-  }
-
-  /** A delta has made no record yet: its answer waits for the draft's next one (with an id: within 250 ms). */
+  /** A command that has made no record: its answer waits for those before it, a delta's for its draft's next one (within 250 ms). */
   #whenWritten(command: Command, answer: (error?: Error) => void): void {
-    if (command.type !== 'message.delta' || command.id === undefined) {
-      answer();
-      return;
+    if (command.type === 'message.delta') {
+      if (command.id === undefined) {
+        answer();
+        return;
+      }
+      const draft = this.gate.draft(command.message);
+      // Half a character is not recorded before its other half is there.
+      const end = wholeCharacters(draft?.text.slice(0, command.at + command.text.length) ?? '').length;
+      if (draft !== undefined && draft.recorded < end) {
+        this.#texts.push({ message: command.message, end, answer });
+        return;
+      }
     }
-    const draft = this.gate.draft(command.message);
-    const end = command.at + command.text.length;
-    if (draft === undefined || draft.recorded >= end) {
-      this.durable().then(() => answer(), answer);
-      return;
-    }
-    this.#texts.push({ message: command.message, end, answer });
+    this.durable().then(() => answer(), answer);
   }
 
   #texts: { message: string; end: number; answer: (error?: Error) => void }[] = [];
@@ -335,10 +342,7 @@ export class Session implements StageSession {
 
   #seal(failure: JournalError): void {
     this.sealedMs = overloadedMs;
-    const texts = this.#texts;
-    this.#texts = [];
     this.drop(failure);
-    for (const { answer } of texts) answer(failure);
     this.#world.storeFailed(this, failure);
   }
 
@@ -353,6 +357,12 @@ export class Session implements StageSession {
     turn.done(failure);
     this.#world.storeFailed(this, failure);
   }
+}
+
+/** Length of a streamed message with this delta in it. */
+function knownLength(delta: CommandOf<'message.delta'>, known: Knowledge): number {
+  const text = known.draft(delta.message)?.text ?? known.find(delta.message)?.text ?? '';
+  return Math.max(text.length, delta.at + delta.text.length);
 }
 
 /** The refusal while nothing can be stored. */

@@ -138,7 +138,7 @@ export class Sessions implements SessionHost {
   ): Promise<{ answer: AckFrame | Refused } | { known: Knowledge }> {
     const { journal, clock, ids, registry } = this.#world;
     const nowMs = clock.now();
-    if (command.id !== undefined && command.type !== 'message.delta' && session.committed.view.seq > 0) {
+    if (command.id !== undefined && command.type !== 'message.delta') {
       const key = await journal.command(session.id, command.id, nowMs);
       if (key !== undefined)
         return { answer: key.digest === digest ? remembered(command, key.ack) : usedId(command.id) };
@@ -180,7 +180,7 @@ export class Sessions implements SessionHost {
     if ('refused' in answer) return answer;
     const { seq = 0, generation = 0 } = answer;
     const { journal, assets, clock } = this.#world;
-    session.gate.stop();
+    session.drop(new JournalError('closed', 'the session is deleted'));
     await journal.erase(session.id, { id: command.id ?? '', digest, ack: { seq, generation } }, clock.now());
     this.#live.forget(session);
     session.broadcast.send({ type: 'ended', session: session.id, reason: 'deleted' });
