@@ -164,7 +164,7 @@ function drawHead(state, offline) {
 
 function drawTitle(view) {
   const first = view.earlier === 0 ? view.messages.find((message) => message.role === 'user') : undefined;
-  if (first !== undefined) rememberTitle(session, first.text.replace(/\s+/g, ' ').slice(0, 60));
+  if (first !== undefined) rememberTitle(session, titleOf(first.text));
   const title = titles()[session] ?? 'Untitled';
   setText($('#title'), title);
   document.title = `${title} · Mullion`;
@@ -235,3 +235,10 @@ setInterval(() => document.hidden || draw(), 1_000);
 setInterval(() => document.hidden || void sessions.refresh(), 15_000);
 document.addEventListener('visibilitychange', () => document.hidden || draw());
 route();
+
+/** The beginning of the first message, in whole words. */
+function titleOf(text) {
+  const line = text.replace(/\s+/g, ' ').trim();
+  if (line.length <= 60) return line;
+  return `${line.slice(0, Math.max(30, line.lastIndexOf(' ', 58)))}…`;
+}
