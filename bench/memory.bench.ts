@@ -90,23 +90,27 @@ async function measure(): Promise<Measured> {
   };
   await fill('warm', 500);
   await sweep();
-  if (server.sessions.liveCount !== 0) throw new Error(`expected no live session, got ${server.sessions.liveCount}`);
+  expectLive(server.sessions, 0);
   const before = await heap();
   await fill('s', sessions);
-  if (server.sessions.liveCount !== sessions) throw new Error(`expected ${sessions} live sessions, got ${server.sessions.liveCount}`);
+  expectLive(server.sessions, sessions);
   const live = await heap();
   const subscriptions = await watchAll(server.sessions);
   await sweep();
-  if (server.sessions.liveCount !== sessions) throw new Error('expected all sessions to stay for their subscribers');
+  expectLive(server.sessions, sessions);
   const watched = await heap();
   for (const subscription of subscriptions.splice(0)) subscription.close();
   await sweep();
-  if (server.sessions.liveCount !== 0) throw new Error('expected no live session');
+  expectLive(server.sessions, 0);
   const passivated = await heap();
   await server.stop();
   const actors = await bareActors();
   const each = (bytes: number): number => (bytes - before) / sessions;
   return { live: each(live), watched: each(watched), passivated: each(passivated), actors };
+}
+
+function expectLive(host: Server, count: number): void {
+  if (host.liveCount !== count) throw new Error(`expected ${count} live sessions, got ${host.liveCount}`);
 }
 
 type Server = Awaited<ReturnType<typeof benchServer>>['sessions'];
@@ -139,7 +143,7 @@ async function settled(host: Server, session: string): Promise<void> {
 }
 
 /** A clock on which an hour can be skipped: the sweep of idle sessions is fired by hand. */
-function sweptClock(): { clock: Clock; sweep(): Promise<void> } {
+function sweptClock(): { clock: Clock; sweep: () => Promise<void> } {
   let skippedMs = 0;
   let due: (() => void) | undefined;
   return {

@@ -92,14 +92,14 @@ async function slot(publish: () => void, ahead: () => number, rest: () => Promis
 }
 
 const oursBehind = (): number => expected - ((counted[0] ?? 0) - base.frames) / clients;
-let pending = 0;
+const waiting = new Set<Promise<void>>();
 const ask = (fields: object): void => {
-  pending += 1;
-  void command(fields).finally(() => (pending -= 1));
+  const answered = command(fields).finally(() => waiting.delete(answered));
+  waiting.add(answered);
 };
 const oursIn = async (): Promise<void> => {
   // Records and the last live frames: nothing is on its way and nothing new comes.
-  for (let quietMs = 0; quietMs < 60; quietMs = pending > 0 || oursBehind() > 0 ? 0 : quietMs + 5) await sleep(5);
+  for (let quietMs = 0; quietMs < 60; quietMs = waiting.size > 0 || oursBehind() > 0 ? 0 : quietMs + 5) await sleep(5);
 };
 
 let sent = 0;
@@ -139,7 +139,7 @@ const modes = {
         for (let i = 0; i < perTick; i += 1)
           ask({ type: 'message.add', role: 'user', reply: false, text: token.repeat(8) });
       },
-      () => Math.max(pending, oursBehind()),
+      () => Math.max(waiting.size, oursBehind()),
       oursIn,
     ),
   'ws.send(string), 8 tokens a tick': () => bare(live),
@@ -156,9 +156,9 @@ const modes = {
       () => {
         for (let i = 0; i < perTick; i += 1) add(false);
       },
-      () => Math.max(pending, oursBehind() * perTick),
+      () => Math.max(waiting.size, oursBehind() * perTick),
       async () => {
-        while (pending > 0) await tick();
+        await Promise.all(waiting);
         add(true);
         await oursIn();
       },

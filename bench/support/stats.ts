@@ -42,7 +42,9 @@ export function judge(goals: readonly Goal[]): void {
     const middle = missed(median(values));
     const fails = middle && missed(best);
     const bound = atLeast === undefined ? `<= ${atMost}` : `>= ${atLeast}`;
-    console.log(`${name}: ${spread(values, digits)}${unit}, goal ${bound}${unit}: ${fails ? 'FAIL' : middle ? 'pass (best round only)' : 'pass'}`);
+    console.log(
+      `${name}: ${spread(values, digits)}${unit}, goal ${bound}${unit}: ${fails ? 'FAIL' : middle ? 'pass (best round only)' : 'pass'}`,
+    );
     if (fails) process.exitCode = 1;
   }
 }

@@ -25,6 +25,9 @@ const applicationId = 0x4d55_4c4c;
  * All text is stored as blobs: libsql aborts the process on TEXT that is not UTF-8 (one flipped bit) and cuts TEXT at a NUL.
  * `texts` holds what was streamed into a message since its row was last written: rewriting the growing row each time would be quadratic.
  * Keys outlive their session, therefore they carry its name.
+ * Names stand first in their indexes: UUIDv7s sort by time, so one commit changes a few pages at the end instead of one page a session.
+ * Measured at 25 appends a commit, 50 sessions: 0.80 x the CPU and 0.43 to 0.70 x the bytes written. Journals made before have
+ * (session, name) and a partial index on (session) instead: the same statements work on them.
  */
 const schema = `
   CREATE TABLE sessions (
@@ -35,13 +38,13 @@ const schema = `
     id INTEGER PRIMARY KEY, session INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, prev INTEGER NOT NULL, body BLOB NOT NULL);
   CREATE TABLE messages (
     id INTEGER PRIMARY KEY, session INTEGER NOT NULL, name BLOB NOT NULL, removed INTEGER NOT NULL, body BLOB NOT NULL);
-  CREATE UNIQUE INDEX messages_name ON messages (session, name);
-  CREATE INDEX messages_shown ON messages (session) WHERE removed = 0;
+  CREATE UNIQUE INDEX messages_name ON messages (name, session);
+  CREATE INDEX messages_session ON messages (session);
   CREATE TABLE texts (id INTEGER PRIMARY KEY, message INTEGER NOT NULL, body BLOB NOT NULL);
   CREATE INDEX texts_message ON texts (message);
   CREATE TABLE states (session INTEGER PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL);
   CREATE TABLE keys (id INTEGER PRIMARY KEY, session BLOB NOT NULL, name BLOB NOT NULL, at_ms INTEGER NOT NULL, body BLOB NOT NULL);
-  CREATE INDEX keys_name ON keys (session, name);
+  CREATE INDEX keys_name ON keys (name, session);
   CREATE TABLE probe (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 `;
 

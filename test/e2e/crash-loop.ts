@@ -138,15 +138,19 @@ function markOf(command: Asked): ((record: Rec) => boolean) | undefined {
 
 /** Runs without an end, with two, or with something after it. [P1] */
 function runFaults(records: readonly Rec[]): string[] {
-  const ended = new Map<string, boolean>();
+  const runs = new Map<string, string[]>();
   const faults: string[] = [];
   for (const record of records) {
     if (record.type !== 'pane.phase') continue;
-    if (ended.get(record.run) === true)
-      faults.push(`run ${record.run} of ${record.pane}: ${record.phase} after its end [P1]`);
-    ended.set(record.run, isTerminal(record.phase));
+    const { pane, run, phase, attempt, seq } = record;
+    const phases = runs.get(run) ?? [];
+    const before = phases.at(-1);
+    if (before !== undefined && isTerminal(before)) faults.push(`run ${run} of ${pane}: ${phase} after its end [P1]`);
+    phases.push(`${pane}@${seq} attempt ${attempt}`, phase);
+    runs.set(run, phases);
   }
-  for (const [run, over] of ended) if (!over) faults.push(`run ${run} has no end [P1]`);
+  for (const [run, phases] of runs)
+    if (!isTerminal(phases.at(-1) ?? '')) faults.push(`run ${run} has no end: ${phases.join(' ')} [P1]`);
   return faults;
 }
 

@@ -1,4 +1,4 @@
-import { initialTransition, transition, type AnyActor } from 'xstate';
+import { initialTransition, transition } from 'xstate';
 import { isOpen, owesRun } from '../../src/machines/derive.ts';
 import { createPaneMachine, type PaneMachine } from '../../src/machines/pane.ts';
 import type { StageInput } from '../../src/machines/pane-setup.ts';
@@ -436,9 +436,6 @@ function keyOf(world: World): string {
   });
   return JSON.stringify([panes, world.left, world.state.view.generation]);
 }
-
-/** An actor type that only the test of delays needs. */
-export type { AnyActor };
 
 const { history, scene, reply } = shapes;
 

@@ -72,6 +72,7 @@ export class PaneRig {
   log: RunLog = emptyLog;
   readonly #name: string;
   readonly #jitter: number;
+  #fault: unknown;
   readonly #actor: Actor<PaneMachine>;
   runs: number;
 
@@ -89,10 +90,10 @@ export class PaneRig {
     else if (run !== null) this.log = { ...emptyLog, runs: { [run]: input.open ? 'open' : 'ended' }, current: run, generation };
     for (const queued of log === undefined ? this.view.queued : []) this.log = { ...this.log, runs: { ...this.log.runs, [queued]: 'queued' } };
     this.#actor = createActor(mutate?.(machine, shape) ?? machine, { input, clock: this.clock });
-    this.#actor.on('*', (emitted) => this.#hear(emitted));
+    this.#actor.on('*', (emitted) => this.guarded(() => this.#hear(emitted)));
     this.#actor.subscribe({
       error: (error) => {
-        throw error;
+        this.#fault ??= error;
       },
     });
     this.#actor.start();
@@ -139,7 +140,17 @@ export class PaneRig {
     this.judge();
   }
 
+  /** Runs what an emitted event or a microtask sets going: a fault there is thrown by the next `judge`, not into nowhere. */
+  guarded(fn: () => void): void {
+    try {
+      fn();
+    } catch (error) {
+      this.#fault ??= error;
+    }
+  }
+
   judge(): void {
+    if (this.#fault !== undefined) throw this.#fault;
     judgeTurn(this.log, this.state, this.#name);
     const { context, tags, value } = this.#actor.getSnapshot();
     const { body } = this;

@@ -19,10 +19,10 @@ export type Step =
   | { do: 'heard' | 'held' | 'granted'; who: number };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 5, arbitrary: fc.record({ do: fc.constantFrom('update', 'run', 'unwind', 'pause', 'resume') }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('update', 'update', 'run', 'unwind', 'unwind', 'pause', 'resume', 'resume') }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('cancel', 'cancelRun', 'cancelQueued', 'crash', 'outdate') }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('hold' as const), hold: fc.constantFrom('none', 'expected', 'replying') }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('tick' as const), ms: fc.constantFrom(1, 150, 300, 5_000, 31_000) }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('tick' as const), ms: fc.constantFrom(150, 150, 150, 300, 5_000, 31_000) }) },
   {
     weight: 6,
     arbitrary: fc.record({
@@ -40,7 +40,7 @@ export const day = fc.record({
   shape: fc.constantFrom<keyof typeof shapes>('history', 'scene', 'reply'),
   startOn: fc.constantFrom<'message' | 'reply'>('message', 'reply'),
   retries: fc.integer({ min: 0, max: 2 }),
-  steps: fc.array(step, { minLength: 1, maxLength: 40 }),
+  steps: fc.array(step, { minLength: 1, maxLength: 40, size: 'max' }),
 });
 export type Day = typeof day extends fc.Arbitrary<infer T> ? T : never;
 
@@ -51,7 +51,7 @@ export const lived = { days: 0, steps: 0, bodies: 0, ends: 0, crashes: 0 };
 
 export async function live({ policy, shape, startOn, retries, steps }: Day, faults: Faults = {}): Promise<void> {
   const stages = shapes[shape];
-  let rig = new PaneRig({ shape: { ...stages, name: 'pane' }, options: { policy, startOn, retries }, ...faults });
+  let rig = new PaneRig({ shape: { ...stages, name: 'pane' }, options: { policy, startOn, retries, driven: shape !== 'reply' }, ...faults });
   lived.days += 1;
   for (const next of steps) {
     lived.steps += 1;
@@ -109,9 +109,8 @@ function take(rig: PaneRig, next: Exclude<Step, { do: 'crash' }>): void {
       if (view.paused) rig.resume();
       return;
     case 'outdate':
-      // Only the reply pane is outdated without a successor; for a driven one a transcript change follows.
-      rig.send({ type: 'outdate' });
-      rig.update();
+      // Only the reply pane is outdated without a successor.
+      if (rig.state.private.panes['pane']?.declaration.driven === false) rig.send({ type: 'outdate' });
       return;
     case 'unwind':
       if (rig.unwinding.length > 0) rig.unwind();
@@ -140,7 +139,7 @@ function take(rig: PaneRig, next: Exclude<Step, { do: 'crash' }>): void {
 function answer(rig: PaneRig, body: RigBody, kind: 'good' | 'no' | 'retryable' | 'fatal', times: number): void {
   const { run, attempt } = body.input;
   const at = rig.clock.nowMs;
-  void Promise.resolve().then(() => {
+  const speak = (): void => {
     if (body.over) return;
     const stopped = body.stopped;
     if (!stopped) body.over = true;
@@ -157,7 +156,8 @@ function answer(rig: PaneRig, body: RigBody, kind: 'good' | 'no' | 'retryable' |
         });
     }
     if (stopped) rig.unwind(body);
-  });
+  };
+  void Promise.resolve().then(() => rig.guarded(speak));
 }
 
 function goodResult(rig: PaneRig, body: RigBody) {

@@ -91,7 +91,8 @@ function checkPhase(
   if (record.run !== pane.current) {
     if (run.firstSeq !== null) report('P2', `${where} comes after run ${pane.current ?? ''} has begun`);
     const old = pane.current === null ? undefined : runs.get(pane.current);
-    if (old !== undefined && old.terminal === null) report('P1', `${where} begins while run ${pane.current ?? ''} is open`);
+    if (old !== undefined && old.terminal === null)
+      report('P1', `${where} begins while run ${pane.current ?? ''} is open`);
     if (run.firstSeq === null && isTerminal(record.phase)) report('P1', `${where} is its first record`);
     pane.current = record.run;
     run.firstSeq = record.seq;
@@ -102,7 +103,8 @@ function checkPhase(
   pane.generation = Math.max(pane.generation, record.generation);
   if (isWorking(record.phase)) run.sees ??= state.view.transcript;
   if (!driven || (record.phase !== 'updated' && record.phase !== 'unchanged')) return;
-  if (record.covers !== run.sees) report('P6', `${where} covers ${record.covers ?? 'nothing'}, it saw ${run.sees ?? 'nothing'}`);
+  if (record.covers !== run.sees)
+    report('P6', `${where} covers ${record.covers ?? 'nothing'}, it saw ${run.sees ?? 'nothing'}`);
   if (policy === 'supersede' && run.sees !== state.view.transcript)
     report('P2', `${where}: it saw transcript ${run.sees ?? 'nothing'}, which is ${state.view.transcript} by now`);
 }
@@ -124,17 +126,21 @@ function checkMessage(
     case 'message.text': {
       const { message, at, add } = record.text;
       const place = open.get(message);
-      if (place === undefined) return report('order', `record ${record.seq}: text of message ${message}, which is not open`);
-      if (place.length !== at) report('order', `record ${record.seq}: text at ${at} of message ${message}, expected ${place.length}`);
+      if (place === undefined)
+        return report('order', `record ${record.seq}: text of message ${message}, which is not open`);
+      if (place.length !== at)
+        report('order', `record ${record.seq}: text at ${at} of message ${message}, expected ${place.length}`);
       if (place.torn) report('text', `record ${record.seq}: text after a torn surrogate pair in message ${message}`);
       open.set(message, { length: at + add.length, torn: torn(add) });
       return;
     }
     case 'message.ended':
-      if (!open.delete(record.message)) report('P1', `record ${record.seq}: message ${record.message} ended without being open`);
+      if (!open.delete(record.message))
+        report('P1', `record ${record.seq}: message ${record.message} ended without being open`);
       return;
     case 'message.removed':
-      if (open.delete(record.message)) report('P1', `record ${record.seq}: message ${record.message} was removed before it ended`);
+      if (open.delete(record.message))
+        report('P1', `record ${record.seq}: message ${record.message} was removed before it ended`);
       return;
     default:
   }
@@ -143,7 +149,8 @@ function checkMessage(
 /** P7, P8, and that calls and results belong to the runs that they say. */
 export function checkCalls(world: World, life: Life, report: Report): void {
   const byRun = new Map<string, Call[]>();
-  for (const call of world.calls) if (call.session === life.session) byRun.set(call.run, [...(byRun.get(call.run) ?? []), call]);
+  for (const call of world.calls)
+    if (call.session === life.session) byRun.set(call.run, [...(byRun.get(call.run) ?? []), call]);
   const lastPhase = new Map<string, string>();
   life.records.forEach((record, index) => {
     if (record.type !== 'pane.phase') return;
@@ -153,8 +160,7 @@ export function checkCalls(world: World, life: Life, report: Report): void {
     if (isTerminal(record.phase) || record.phase === 'cancelling') {
       for (const call of calls) {
         const over = Math.min(call.abortMs ?? Number.POSITIVE_INFINITY, call.endMs ?? Number.POSITIVE_INFINITY);
-        if (over > atMs + abortMs)
-          report('P7', `${where} at ${atMs} ms: its call ${call.id} was let go at ${over} ms`);
+        if (over > atMs + abortMs) report('P7', `${where} at ${atMs} ms: its call ${call.id} was let go at ${over} ms`);
       }
     }
     if (record.phase === 'updated' || record.phase === 'unchanged') {
@@ -180,7 +186,8 @@ export function checkCalls(world: World, life: Life, report: Report): void {
 export function checkQuiet(life: Life, report: Report): void {
   const { view, private: priv } = life.state;
   for (const [name, pane] of Object.entries(view.panes)) {
-    if (isOpen(pane) && pane.phase !== 'paused') report('P1', `run ${pane.run ?? ''} of ${name} stays in ${pane.phase}`);
+    if (isOpen(pane) && pane.phase !== 'paused')
+      report('P1', `run ${pane.run ?? ''} of ${name} stays in ${pane.phase}`);
     if (pane.queued.length > 0 && !pane.paused) report('P1', `runs of ${name} stay queued: ${pane.queued.join(', ')}`);
     const declaration = priv.panes[name]?.declaration;
     if (declaration?.driven !== true || !declaration.enabled || view.transcript === 0) continue;
@@ -189,9 +196,12 @@ export function checkQuiet(life: Life, report: Report): void {
       pane.paused ||
       pane.phase === 'error' ||
       pane.phase === 'imaging_failed' ||
-      (pane.phase === 'cancelled' && (pane.reason === 'user' || pane.reason === 'closed'));
+      (pane.phase === 'cancelled' && ['user', 'closed', 'deleted'].includes(pane.reason ?? ''));
     if (!fresh && !excused)
-      report('P6', `${name} covers ${pane.covers ?? 'nothing'} of transcript ${view.transcript} in phase ${pane.phase} ${pane.reason ?? ''}`);
+      report(
+        'P6',
+        `${name} covers ${pane.covers ?? 'nothing'} of transcript ${view.transcript} in phase ${pane.phase} ${pane.reason ?? ''}`,
+      );
   }
   for (const message of Object.keys(priv.open)) report('P1', `message ${message} stays open`);
 }
@@ -209,10 +219,13 @@ export function checkCommands(world: World, report: Report): void {
     const { duplicate: _, ...fields } = answer;
     const key = `${command.session} ${command.id}`;
     const said = JSON.stringify(fields, Object.keys(fields).toSorted());
-    if ((answers.get(key) ?? said) !== said) report('P4', `${what} got two answers: ${answers.get(key) ?? ''} and ${said}`);
+    if ((answers.get(key) ?? said) !== said)
+      report('P4', `${what} got two answers: ${answers.get(key) ?? ''} and ${said}`);
     answers.set(key, said);
   }
-  const deletes = new Set(world.sent.flatMap(({ command }) => (command.type === 'session.delete' ? [command.id ?? ''] : [])));
+  const deletes = new Set(
+    world.sent.flatMap(({ command }) => (command.type === 'session.delete' ? [command.id ?? ''] : [])),
+  );
   for (const life of world.truth.lives) checkCauses(life, deletes, report);
   checkTwice(world, report);
 }
@@ -231,10 +244,20 @@ function checkEffect(
   const what = JSON.stringify(command).slice(0, 200);
   const has = (test: (record: Rec) => boolean): boolean => lives.some((life) => life.records.some(test));
   const caused = (record: Rec): boolean => record.by === command.id;
-  const lost = (): void => report('P4', `${what} was acked (seq ${answer.seq ?? 'none'}) and its effect is not in the journal`);
+  const lost = (): void =>
+    report('P4', `${what} was acked (seq ${answer.seq ?? 'none'}) and its effect is not in the journal`);
   switch (command.type) {
     case 'message.add':
-      if (!has((record) => caused(record) && record.type === 'message.added' && record.message.id === answer.message && record.message.text === command.text)) lost();
+      if (
+        !has(
+          (record) =>
+            caused(record) &&
+            record.type === 'message.added' &&
+            record.message.id === answer.message &&
+            record.message.text === command.text,
+        )
+      )
+        lost();
       return;
     case 'message.edit':
       if (!has((record) => caused(record) && record.type === 'message.edited')) lost();
@@ -252,7 +275,12 @@ function checkEffect(
       return;
     default:
       if ((answer.seq ?? 0) > Math.max(0, ...lives.map((life) => life.records.length))) lost();
-      if (answer.run !== undefined && command.type === 'pane.run' && !has((record) => record.type === 'pane.phase' && record.run === answer.run)) lost();
+      if (
+        answer.run !== undefined &&
+        command.type === 'pane.run' &&
+        !has((record) => record.type === 'pane.phase' && record.run === answer.run)
+      )
+        lost();
   }
 }
 
@@ -260,9 +288,11 @@ function checkEffect(
 function lengthOf(life: Life, id: string): number {
   let length = 0;
   for (const record of life.records) {
-    if (record.type === 'message.added' && record.message.id === id) length = Math.max(length, record.message.text.length);
+    if (record.type === 'message.added' && record.message.id === id)
+      length = Math.max(length, record.message.text.length);
     if (record.type === 'message.edited' && record.message === id) length = Math.max(length, record.text.length);
-    if (record.type === 'message.text' && record.text.message === id) length = Math.max(length, record.text.at + record.text.add.length);
+    if (record.type === 'message.text' && record.text.message === id)
+      length = Math.max(length, record.text.at + record.text.add.length);
   }
   return length;
 }
@@ -275,7 +305,11 @@ function checkCauses(life: Life, deletes: ReadonlySet<string>, report: Report): 
     const entry = life.entry[index] ?? 0;
     const first = entries.get(record.by) ?? entry;
     // A delete is remembered with the erasure only: asked again after a crash in between, it ends what has begun since.
-    if (first !== entry && !deletes.has(record.by)) report('P4', `records of command ${record.by} are in the appends at ${first} and ${entry}: applied twice, or torn`);
+    if (first !== entry && !deletes.has(record.by))
+      report(
+        'P4',
+        `records of command ${record.by} are in the appends at ${first} and ${entry}: applied twice, or torn`,
+      );
     entries.set(record.by, entry);
   });
 }
@@ -284,7 +318,8 @@ function checkTwice(world: World, report: Report): void {
   const seen = new Set<string>();
   for (const life of world.truth.lives) {
     for (const record of life.records) {
-      if (record.by === undefined || !['message.added', 'message.edited', 'message.removed'].includes(record.type)) continue;
+      if (record.by === undefined || !['message.added', 'message.edited', 'message.removed'].includes(record.type))
+        continue;
       const key = `${life.session} ${record.by} ${record.type}`;
       // A reply's message has no cause: only what the command itself said.
       if (seen.has(key)) report('P4', `command ${record.by} was applied twice: ${record.type} at ${record.seq}`);
@@ -301,9 +336,15 @@ export function checkSightings(world: World, report: Report): void {
     if (frame.type === 'record') {
       const stored = life?.records[frame.record.seq - 1];
       if (stored === undefined || !sameJson(stored, frame.record))
-        report('P5', `${by} saw record ${frame.record.seq} of ${session} (${frame.record.type}), the journal has ${JSON.stringify(stored)}`);
+        report(
+          'P5',
+          `${by} saw record ${frame.record.seq} of ${session} (${frame.record.type}), the journal has ${JSON.stringify(stored)}`,
+        );
     } else if (life === undefined || frame.view.seq > life.records.length)
-      report('P5', `${by} saw a snapshot at ${frame.view.seq} of ${session}, the journal ends at ${life?.records.length ?? 0}`);
+      report(
+        'P5',
+        `${by} saw a snapshot at ${frame.view.seq} of ${session}, the journal ends at ${life?.records.length ?? 0}`,
+      );
     else {
       const key = `${session} ${epoch}`;
       states.set(key, (states.get(key) ?? new Set()).add(frame.view.seq));
@@ -321,7 +362,10 @@ export function checkSightings(world: World, report: Report): void {
       if (!wanted.has(record.seq)) continue;
       for (const { by, frame } of snapshots) {
         if (frame.type === 'snapshot' && frame.view.seq === record.seq && !sameJson(frame.view, state.view))
-          report('P5', `${by}: the snapshot at ${record.seq} of ${life.session} is not the fold of the records up to it`);
+          report(
+            'P5',
+            `${by}: the snapshot at ${record.seq} of ${life.session} is not the fold of the records up to it`,
+          );
       }
     }
   }
@@ -333,16 +377,24 @@ export function checkClients(world: World): Violation[] {
   for (const client of world.raw) {
     const life = world.truth.current(client.session);
     if (life === undefined ? client.attached && client.view !== null : !sameJson(client.view, life.state.view))
-      found.push({ rule: 'fold', what: `${client.name} shows seq ${client.view?.seq ?? 'none'} of ${client.session}, the journal is at ${life?.records.length ?? 'none'}` });
+      found.push({
+        rule: 'fold',
+        what: `${client.name} shows seq ${client.view?.seq ?? 'none'} of ${client.session}, the journal is at ${life?.records.length ?? 'none'}`,
+      });
   }
   for (const { name, session, client } of world.stores) {
     const life = world.truth.current(session);
     const { view, status, pending, text } = client.getSnapshot();
     if (status !== 'live') found.push({ rule: 'fold', what: `${name} is ${status} at the end` });
     if (pending > 0) found.push({ rule: 'P4', what: `${name} has ${pending} commands without an answer at the end` });
-    if (Object.keys(text).length > 0) found.push({ rule: 'live', what: `${name} still shows live text: ${JSON.stringify(text)}` });
+    // A client that finds its session deleted keeps what it had.
+    if (life !== undefined && Object.keys(text).length > 0)
+      found.push({ rule: 'live', what: `${name} still shows live text: ${JSON.stringify(text)}` });
     if (life !== undefined && !sameJson(view, life.state.view))
-      found.push({ rule: 'fold', what: `${name} shows seq ${view.seq} of ${session}, the journal is at ${life.records.length}` });
+      found.push({
+        rule: 'fold',
+        what: `${name} shows seq ${view.seq} of ${session}, the journal is at ${life.records.length}`,
+      });
   }
   return found;
 }

@@ -186,7 +186,10 @@ export class RawClient {
   #removed(message: string): boolean {
     return this.#world.sightings.some(
       ({ session, frame }) =>
-        session === this.session && frame.type === 'record' && 'message' in frame.record && frame.record.message === message,
+        session === this.session &&
+        frame.type === 'record' &&
+        'message' in frame.record &&
+        frame.record.message === message,
     );
   }
 }
@@ -268,7 +271,9 @@ class BridgeSocket implements ClientSocket {
         // What the client store sends besides these are commands.
         void host.command(frame as unknown as Command).then((result) => {
           const id = frame.id ?? '';
-          this.#say('refused' in result ? { type: 'error', id, error: result.refused, fatal: false } : { ...result, id });
+          this.#say(
+            'refused' in result ? { type: 'error', id, error: result.refused, fatal: false } : { ...result, id },
+          );
         });
     }
   }
@@ -380,5 +385,8 @@ export class StoreClient {
 
 /** Same JSON, whatever the order of keys. */
 export function sameJson(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b) || isDeepStrictEqual(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)));
+  return (
+    JSON.stringify(a) === JSON.stringify(b) ||
+    isDeepStrictEqual(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)))
+  );
 }

@@ -152,8 +152,20 @@ function hastyHost(inner: SessionHost): SessionHost {
       const answer = inner.command(command);
       if ('refused' in view) return answer;
       // The ack that is to come, told before anything is stored.
-      if (command.type === 'message.add' && command.role === 'user' && command.message === undefined && command.ifGeneration === undefined)
-        return { type: 'ack', id: command.id, session: command.session, seq: view.view.seq + 1, message: 'soon', duplicate: false };
+      if (
+        command.type === 'message.add' &&
+        command.role === 'user' &&
+        command.message === undefined &&
+        command.ifGeneration === undefined
+      )
+        return {
+          type: 'ack',
+          id: command.id,
+          session: command.session,
+          seq: view.view.seq + 1,
+          message: 'soon',
+          duplicate: false,
+        };
       return answer;
     },
   });
@@ -255,7 +267,10 @@ describe('the checkers can fail', () => {
     async ({ wrap, session, by }) => {
       sabotage.session = session ?? '';
       const rules = await caughtBy(wrap, by);
-      expect(rules.filter((rule) => by.includes(rule)).length, `caught by ${rules.join(', ') || 'nobody'}`).toBeGreaterThan(0);
+      expect(
+        rules.filter((rule) => by.includes(rule)).length,
+        `caught by ${rules.join(', ') || 'nobody'}`,
+      ).toBeGreaterThan(0);
     },
     60_000,
   );

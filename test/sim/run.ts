@@ -45,7 +45,7 @@ export async function simulate(seed: number, ops: Op[], wrap: Wrap = {}): Promis
 export async function shrink(seed: number, ops: Op[], wrap: Wrap = {}): Promise<Op[]> {
   let left = ops;
   for (let size = Math.ceil(left.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let at = 0; at < left.length; ) {
+    for (let at = 0; at < left.length;) {
       const fewer = [...left.slice(0, at), ...left.slice(at + size)];
       const { violations } = await simulate(seed, fewer, wrap);
       if (violations.length > 0) left = fewer;
@@ -58,7 +58,12 @@ export async function shrink(seed: number, ops: Op[], wrap: Wrap = {}): Promise<
 /** A failed simulation in words: the seed, the operations, what was found. */
 export function explain({ seed, ops, violations }: Outcome): string {
   const lines = violations.slice(0, 12).map(({ rule, what }) => `  ${rule}: ${what}`);
-  return [`seed ${seed}, ${violations.length} violations:`, ...lines, 'operations:', ...ops.map((op) => `  ${JSON.stringify(op)},`)].join('\n');
+  return [
+    `seed ${seed}, ${violations.length} violations:`,
+    ...lines,
+    'operations:',
+    ...ops.map((op) => `  ${JSON.stringify(op)},`),
+  ].join('\n');
 }
 
 /** Carries operations out. */
@@ -133,13 +138,18 @@ class Driver {
     const world = this.#world;
     world.setFull(false);
     await world.clock.advance(4_000);
-    for (const sent of world.sent.filter(({ answer, process }) => answer === null && process !== 0)) world.send(sent.command);
+    for (const sent of world.sent.filter(({ answer, process }) => answer === null && process !== 0))
+      world.send(sent.command);
     for (let i = 0; i < 80; i += 1) {
       await world.clock.advance(2_000);
-      for (const client of world.raw) if (!client.attached && world.truth.current(client.session) !== undefined) await this.#attach(client);
+      for (const client of world.raw)
+        if (!client.attached && world.truth.current(client.session) !== undefined) await this.#attach(client);
       // Nobody tells a client that somebody else has opened a deleted session again: its page is reloaded.
       for (const client of world.stores)
-        if (client.client.getSnapshot().error?.code === 'NOT_FOUND' && world.truth.current(client.session) !== undefined)
+        if (
+          client.client.getSnapshot().error?.code === 'NOT_FOUND' &&
+          world.truth.current(client.session) !== undefined
+        )
           client.restart();
       if (i > 8 && sessionNames.every((session) => !this.#busy(session))) break;
     }
@@ -160,7 +170,8 @@ class Driver {
     if (running === null) return;
     const { liveCount } = running.sessions;
     if (liveCount > 0) world.violation('leak', `${liveCount} sessions are in memory after everybody has left`);
-    if (running.clock.pending > 0) world.violation('leak', `${running.clock.pending} timers are set after everybody has left`);
+    if (running.clock.pending > 0)
+      world.violation('leak', `${running.clock.pending} timers are set after everybody has left`);
     const open = world.calls.filter(({ endMs }) => endMs === null);
     if (open.length > 0) world.violation('leak', `call ${open[0]?.id ?? 0} of ${open[0]?.pane ?? ''} is still open`);
   }
@@ -227,7 +238,11 @@ class Driver {
       case 'remove': {
         const messages = state?.view.messages ?? [];
         const message = messages[messages.length - 1 - (op.pick % Math.max(1, messages.length))]?.id ?? 'none';
-        return this.#send(op.op === 'edit' ? { ...base, type: 'message.edit', message, text: `edited ${id}` } : { ...base, type: 'message.remove', message });
+        return this.#send(
+          op.op === 'edit'
+            ? { ...base, type: 'message.edit', message, text: `edited ${id}` }
+            : { ...base, type: 'message.remove', message },
+        );
       }
       case 'run':
         return this.#send({ ...base, type: 'pane.run', pane, ...(op.via === 1 ? { input: { by: id } } : {}) }, op.via);

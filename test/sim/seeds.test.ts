@@ -34,7 +34,11 @@ const once: { what: string; seed: number; ops: Op[] }[] = [
       { op: 'delete', s: 0 },
     ],
   },
-  { what: '[R11] a clock that jumps back does not keep sessions in memory', seed: 27, ops: [{ op: 'jump', ms: -3_600_000 }] },
+  {
+    what: '[R11] a clock that jumps back does not keep sessions in memory',
+    seed: 27,
+    ops: [{ op: 'jump', ms: -3_600_000 }],
+  },
   {
     what: '[P4] a session that was opened again right after its deletion is followed',
     seed: 59,

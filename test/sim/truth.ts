@@ -148,8 +148,11 @@ export class SimJournal implements Journal {
 
   async erase(session: string, key: CommandKey, atMs: number): Promise<void> {
     await this.#writable();
-    await this.inner.erase(session, key, atMs);
-    this.#truth.erased(session);
+    try {
+      await this.inner.erase(session, key, atMs);
+    } finally {
+      if ((await this.inner.head(session)) === undefined) this.#truth.erased(session);
+    }
   }
 
   sessions(limit: number): Promise<SessionLine[]> {

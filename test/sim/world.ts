@@ -297,7 +297,8 @@ export class World implements ClientWorld {
       default: { concurrency: 2, minIntervalMs: 0 },
       observe: ({ pane }) => {
         if (pane === 'reply') this.#waitingReplies = Math.max(0, this.#waitingReplies - 1);
-        else if (this.#waitingReplies > 0) this.violation('P9', `a call of ${pane} started while a reply's call waited`);
+        else if (this.#waitingReplies > 0)
+          this.violation('P9', `a call of ${pane} started while a reply's call waited`);
       },
     };
   }

@@ -36,6 +36,7 @@ export class Gate {
   readonly #spawned = new Set<string>();
   #actor: Actor<SessionMachine> | null = null;
   #turn: Turn | null = null;
+  #fault: { error: unknown } | null = null;
   #told: { transcript: number; generation: number; hold: string };
 
   constructor(state: State, machine: SessionMachine, clock: Clock, ids: Ids, events: GateEvents) {
@@ -86,9 +87,11 @@ export class Gate {
     try {
       fn(turn);
       this.#settle();
+      if (this.#fault !== null) throw this.#fault.error;
     } catch (error) {
       // Half a turn must not be stored, and what it proposed must not stay: the session starts again from what is committed.
       this.#turn = null;
+      this.#fault = null;
       this.#events.broken(error, turn);
       return turn;
     }
@@ -318,7 +321,16 @@ export class Gate {
     actor.send({ type: 'start', panes: inputs.map((input) => input.pane) });
   }
 
+  /** What goes wrong here is the turn's fault: thrown into xstate, it would end the process and the record would be missing. */
   #hear(emitted: PaneEmitted | SessionEmitted): void {
+    try {
+      this.#take(emitted);
+    } catch (error) {
+      this.#fault ??= { error };
+    }
+  }
+
+  #take(emitted: PaneEmitted | SessionEmitted): void {
     switch (emitted.type) {
       case 'fact':
         this.#say(emitted.fact, 'retryInMs' in emitted ? emitted.retryInMs : undefined);

@@ -181,7 +181,13 @@ export class Sessions implements SessionHost {
     const { seq = 0, generation = 0 } = answer;
     const { journal, assets, clock } = this.#world;
     session.drop(new JournalError('closed', 'the session is deleted'));
-    await journal.erase(session.id, { id: command.id ?? '', digest, ack: { seq, generation } }, clock.now());
+    try {
+      await journal.erase(session.id, { id: command.id ?? '', digest, ack: { seq, generation } }, clock.now());
+    } catch (error) {
+      // Erased or not? What is there now tells; asked again, a delete begins anew.
+      if (!(error instanceof JournalError) || error.code !== 'unknown_outcome') throw error;
+      if ((await journal.head(session.id)) !== undefined) throw error;
+    }
     this.#live.forget(session);
     session.broadcast.send({ type: 'ended', session: session.id, reason: 'deleted' });
     await assets.erase(session.id);
@@ -290,7 +296,7 @@ export class Sessions implements SessionHost {
 
   #fault(session: string, error: unknown): Refused {
     const { logger } = this.#world;
-    if (error instanceof JournalError && (error.code === 'full' || error.code === 'io'))
+    if (error instanceof JournalError && ['full', 'io', 'unknown_outcome'].includes(error.code))
       return { refused: notStored(probeTimes.firstMs) };
     logger.error(
       { session, error: error instanceof Error ? (error.stack ?? error.message) : String(error) },
