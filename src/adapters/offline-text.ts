@@ -20,7 +20,7 @@ export interface OfflineTextOptions {
 }
 
 const defaultConnect =
-  'To connect a model, set OPENAI_BASE_URL (and OPENAI_API_KEY where one is needed) and start again; `mullion check` says whether it answers.';
+  'To connect a model, set MULLION_TEXT_MODEL and OPENAI_BASE_URL (and OPENAI_API_KEY where one is needed) and start again; `mullion check` says whether it answers.';
 
 /**
  * Text without a model, without weights and without a network: extractive summaries, scenes read with a lexicon, and a reply that says what it

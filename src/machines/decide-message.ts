@@ -69,7 +69,8 @@ export function decideEdit(state: State, command: CommandOf<'message.edit'>, kno
     kind: 'do',
     ...endWriting(state, message),
     message,
-    ...(answers ? { run: known.ids.run, spawn: ['reply'] } : {}),
+    ...(answers ? { run: known.ids.run } : {}),
+    ...(answers || writerOf(state, message) !== null ? { spawn: ['reply'] } : {}),
     events: [...outdateWriter(state, message), edit],
   };
 }
@@ -84,7 +85,7 @@ export function decideRemove(state: State, command: CommandOf<'message.remove'>,
     kind: 'do',
     ...endWriting(state, message),
     message,
-    ...(outdatesReply ? { spawn: ['reply'] } : {}),
+    ...(outdatesReply || writerOf(state, message) !== null ? { spawn: ['reply'] } : {}),
     events: [...outdateWriter(state, message), remove],
   };
 }
@@ -97,8 +98,12 @@ function replyAnswers(state: State, message: string): boolean {
 
 /** A message that the reply pane is writing: a change to it ends the run first. */
 function outdateWriter(state: State, message: string): SessionEvent[] {
-  const writer = state.private.open[message]?.run ?? null;
-  return writer === null ? [] : [{ type: 'tell', pane: 'reply', event: { type: 'outdate' } }];
+  return writerOf(state, message) === null ? [] : [{ type: 'tell', pane: 'reply', event: { type: 'outdate' } }];
+}
+
+/** The run of the reply pane that writes this message. */
+function writerOf(state: State, message: string): string | null {
+  return state.private.open[message]?.run ?? null;
 }
 
 /** A message that an app is writing ends as `stopped` before it is changed. */

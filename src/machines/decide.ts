@@ -1,6 +1,6 @@
 import type { Command, CommandOf } from '../protocol/commands.ts';
 import { limits } from '../protocol/names.ts';
-import type { PaneDeclaration, PaneOptions } from '../protocol/records.ts';
+import type { Fact, PaneDeclaration, PaneOptions } from '../protocol/records.ts';
 import type { State } from '../protocol/state.ts';
 import type { PaneView } from '../protocol/view.ts';
 import { doNothing, refuse, type Decision, type Knowledge } from './decision.ts';
@@ -92,8 +92,14 @@ function decideEnd(state: State, reason: 'closed' | 'deleted'): Decision {
   const panes = Object.entries(state.view.panes)
     .filter(([, pane]) => isOpen(pane) || pane.queued.length > 0)
     .map(([name]) => name);
-  if (state.private.closed && panes.length === 0) return doNothing;
-  return { kind: 'do', events: [{ type: 'close', panes, reason }], spawn: panes };
+  const streamed = Object.entries(state.private.open).flatMap(([message, open]) => (open.run === null ? [message] : []));
+  if (state.private.closed && panes.length === 0 && streamed.length === 0) return doNothing;
+  return {
+    kind: 'do',
+    facts: streamed.map((message): Fact => ({ type: 'message.ended', message, outcome: 'stopped', reason })),
+    events: [{ type: 'close', panes, reason }],
+    spawn: panes,
+  };
 }
 
 function noPane(name: string): Decision {

@@ -22,7 +22,7 @@ const backslash = 0x5c;
 
 /**
  * Reads a JSON text once, without recursion and without building anything, and tells whether it may be parsed: nesting, number of keys
- * and elements, and keys that reach prototypes. Whether it is JSON at all is left to `JSON.parse`. LIMITS finding 10: parsing accepts
+ * and elements, and keys that reach prototypes. Whether it is JSON at all is left to `JSON.parse`. Parsing accepts
  * 200,000 levels, and what walks the result afterwards overflows the stack.
  */
 export function scanJson(text: string, limits: ScanLimits): Scan {

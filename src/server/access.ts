@@ -34,7 +34,7 @@ export const ticketMs = 60_000;
 const everything: Grant = { all: true, sees: () => true };
 const loopbackHosts: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]']);
 
-/** Who may do what: Origin and Host of the request, bearer tokens, and tickets for what a browser cannot send a header with. LIMITS S1–S3. */
+/** Who may do what: Origin and Host of the request, bearer tokens, and tickets for what a browser cannot send a header with. */
 export class Access {
   readonly #tokens: readonly { digest: Buffer; grant: Grant }[];
   readonly #origins: ReadonlySet<string>;

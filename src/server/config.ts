@@ -75,6 +75,8 @@ export interface Config {
   /** No tokens = everybody on this machine may. `origins`: other origins than our own that browsers may come from. */
   readonly auth: { readonly tokens: readonly string[]; readonly origins: readonly string[] };
   readonly log: { readonly level: LogLevel };
+  /** What was understood and is probably not what was meant: to be logged at the start. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -93,7 +95,8 @@ export function resolveConfig(loaded: LoadedFile | undefined, flags: Flags, env:
   const problems: string[] = [];
   const read = new Overrides(flags, env, problems);
   const tokens = read.token(file.auth?.tokens ?? []);
-  const text = resolveText(file.text ?? {}, read, problems);
+  const warnings: string[] = [];
+  const text = resolveText(file.text ?? {}, read, problems, warnings);
   const config: Config = {
     server: {
       host: read.text('--host', 'MULLION_HOST') ?? file.server?.host ?? '127.0.0.1',
@@ -106,6 +109,7 @@ export function resolveConfig(loaded: LoadedFile | undefined, flags: Flags, env:
     limits: resolveLimits(file.limits ?? {}),
     auth: { tokens, origins: (file.auth?.origins ?? []).map((origin) => new URL(origin).origin) },
     log: { level: read.logLevel() ?? file.log?.level ?? 'info' },
+    warnings,
   };
   if (tokens.length === 0 && !isLoopback(config.server.host)) {
     problems.push(
@@ -133,7 +137,12 @@ export function isLoopback(host: string): boolean {
 
 const openai = 'https://api.openai.com/v1';
 
-function resolveText(file: NonNullable<ConfigFile['text']>, read: Overrides, problems: string[]): TextConfig {
+function resolveText(
+  file: NonNullable<ConfigFile['text']>,
+  read: Overrides,
+  problems: string[],
+  warnings: string[],
+): TextConfig {
   const named = read.text(undefined, 'MULLION_TEXT_MODEL');
   // The file's word "offline" is a choice, not a default: an OPENAI_API_KEY that lies about in the shell does not undo it, our own
   // variable does.
@@ -148,6 +157,13 @@ function resolveText(file: NonNullable<ConfigFile['text']>, read: Overrides, pro
   const model = named ?? file.models?.['default'];
   const asked = file.engine ?? baseUrl ?? apiKey ?? model ?? file.models;
   if (asked === undefined) return { engine: 'offline' };
+  if (model === undefined && Object.keys(file).length === 0) {
+    // A key that lies about in the shell for other programs must not keep this one from starting.
+    warnings.push(
+      'OPENAI_BASE_URL or OPENAI_API_KEY is set, but no model: set MULLION_TEXT_MODEL to use it. Running offline.',
+    );
+    return { engine: 'offline' };
+  }
   if (model === undefined) {
     problems.push(
       `text.models.default: expected the name of a model of ${(baseUrl ?? openai).replace(/\/\/.*@/, '//')}, got none. ` +

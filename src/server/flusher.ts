@@ -3,7 +3,7 @@ export interface Flushable {
   flush(): void;
 }
 
-/** Sockets written in one turn before the event loop gets its turn again. LIMITS 4a: one broadcast to 5,000 sockets takes 25–30 ms. */
+/** Sockets written in one turn before the event loop gets its turn again. Measured: one broadcast to 5,000 sockets takes 25–30 ms. */
 export const socketsPerTurn = 500;
 
 /**

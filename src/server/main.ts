@@ -68,6 +68,7 @@ function expected(error: unknown): string {
 
 async function serve(config: Config): Promise<number> {
   const logger = await createLog({ level: config.log.level, secrets: secretsOf(config), pretty: process.stderr.isTTY });
+  for (const warning of config.warnings) logger.warn({}, warning);
   const server = await compose(config, { logger });
   const stopping = new Promise<string>((resolve) => {
     process.once('SIGTERM', () => resolve('SIGTERM'));

@@ -113,7 +113,7 @@ export function createHttpEdge(options: HttpEdgeOptions): HttpEdge {
   };
 }
 
-/** Sockets above `maxConnections` that are still accepted, to be told 503 instead of being dropped. LIMITS R8. */
+/** Sockets above `maxConnections` that are still accepted, to be told 503 instead of being dropped. */
 const spareSockets = 64;
 
 function ownServer(edge: Edge, handler: RequestHandler, state: { drains: () => boolean; full: () => boolean }): Server {

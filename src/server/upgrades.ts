@@ -24,7 +24,7 @@ export class Upgrades {
       noServer: true,
       clientTracking: false,
       maxPayload: edge.config.maxFrameBytes,
-      // One context per connection costs 6× CPU and 150 KB (LIMITS finding 4); frames of ours go straight to the socket.
+      // One context per connection costs 6× CPU and 150 KB (measured); frames of ours go straight to the socket.
       perMessageDeflate: false,
       handleProtocols: (offered) => {
         if (offered.has(subprotocol)) return subprotocol;

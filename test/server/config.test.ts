@@ -156,11 +156,20 @@ describe('engines', () => {
     expect(config.image).toEqual({ engine: 'offline' });
   });
 
-  test('without a model the error says which settings give one', async () => {
-    for (const env of [{ OPENAI_BASE_URL: 'http://h:1/v1' }, { OPENAI_API_KEY: key }])
-      expect(await problems({}, env)).toEqual([
+  test('without a model a file is refused, and the error says which settings give one', async () => {
+    for (const file of [{ text: { baseUrl: 'http://h:1/v1' } }, { text: { engine: 'openai' } }])
+      expect(await problems(file, {})).toEqual([
         expect.stringMatching(/^text\.models\.default: expected .*got none.*MULLION_TEXT_MODEL/),
       ]);
+  });
+
+  test('an address or a key in the shell without a model runs offline, and says so', async () => {
+    for (const env of [{ OPENAI_BASE_URL: 'http://h:1/v1' }, { OPENAI_API_KEY: key }]) {
+      const config = await load({}, env);
+      expect(config).toMatchObject({ text: { engine: 'offline' }, image: { engine: 'offline' } });
+      expect(config.warnings).toEqual([expect.stringMatching(/MULLION_TEXT_MODEL/)]);
+    }
+    expect((await load({}, {})).warnings).toEqual([]);
   });
 
   test('the file\'s "offline" stays in spite of a key in the shell, MULLION_TEXT_MODEL overrides it', async () => {

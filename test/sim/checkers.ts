@@ -37,6 +37,8 @@ interface RunLog {
   firstSeq: number | null;
   /** Transcript when its work began. */
   sees: number | null;
+  /** The transcript has moved since, while its pane's policy was `supersede`. */
+  outdated: boolean;
 }
 
 interface PaneLog {
@@ -65,7 +67,14 @@ export function checkRecords(life: Life, report: Report): void {
       if (pane === undefined) report('order', `record ${record.seq} of pane ${record.pane}, which is not declared`);
       else checkPhase(record, pane, runs, state, report);
     } else checkMessage(record, open, messages, report);
+    const before = state.view.transcript;
     state = foldState(state, record);
+    if (state.view.transcript === before) return;
+    for (const { declaration, current } of panes.values()) {
+      const run = current === null ? undefined : runs.get(current);
+      if (run !== undefined && run.sees !== null && declaration.driven && declaration.policy === 'supersede')
+        run.outdated = true;
+    }
   });
   if (!sameJson(state, life.state)) report('fold', 'the fold of all records is not the fold record by record');
 }
@@ -78,7 +87,14 @@ function checkPhase(
   report: Report,
 ): void {
   const where = `record ${record.seq} ${record.pane} ${record.phase} of run ${record.run}`;
-  const run = runs.get(record.run) ?? { pane: record.pane, terminal: null, queued: false, firstSeq: null, sees: null };
+  const run = runs.get(record.run) ?? {
+    pane: record.pane,
+    terminal: null,
+    queued: false,
+    firstSeq: null,
+    sees: null,
+    outdated: false,
+  };
   runs.set(record.run, run);
   if (run.terminal !== null) report('P1', `${where} follows its ${run.terminal}`);
   if (run.pane !== record.pane) report('P1', `${where} was a run of ${run.pane}`);
@@ -105,7 +121,7 @@ function checkPhase(
   if (!driven || (record.phase !== 'updated' && record.phase !== 'unchanged')) return;
   if (record.covers !== run.sees)
     report('P6', `${where} covers ${record.covers ?? 'nothing'}, it saw ${run.sees ?? 'nothing'}`);
-  if (policy === 'supersede' && run.sees !== state.view.transcript)
+  if (run.outdated)
     report('P2', `${where}: it saw transcript ${run.sees ?? 'nothing'}, which is ${state.view.transcript} by now`);
 }
 

@@ -1,7 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { connect } from '../../src/client/connect.ts';
 import type { ClientSocket, MullionClient, Saved, SocketConstructor, SocketEvent } from '../../src/client/types.ts';
+import { decodeClientFrame } from '../../src/protocol/codec.ts';
 import type { Command } from '../../src/protocol/commands.ts';
+import type { Control } from '../../src/protocol/control.ts';
 import type { ServerFrame, StreamFrame } from '../../src/protocol/frames.ts';
 import { fold } from '../../src/protocol/fold.ts';
 import type { View } from '../../src/protocol/view.ts';
@@ -13,12 +15,11 @@ import type { Random } from './random.ts';
 const parsed = new WeakMap<SharedFrame, StreamFrame>();
 
 function frameOf(shared: SharedFrame): StreamFrame {
-  let frame = parsed.get(shared);
-  if (frame === undefined) {
-    // Written by the server under test.
-    frame = JSON.parse(shared.json) as StreamFrame;
-    parsed.set(shared, frame);
-  }
+  const known = parsed.get(shared);
+  if (known !== undefined) return known;
+  // Written by the server under test.
+  const frame: StreamFrame = JSON.parse(shared.json);
+  parsed.set(shared, frame);
   return frame;
 }
 
@@ -115,8 +116,10 @@ export class RawClient {
   /** As for a connection that was too slow. */
   resync(): void {
     if (this.#subscription === null) return;
+    // It may hand over what has gathered first.
+    const batch = this.#subscription.resync();
     this.#caughtUp = 0;
-    this.#take(this.#subscription.resync());
+    this.#take(batch);
   }
 
   #complain(rule: string, what: string): void {
@@ -222,7 +225,7 @@ class BridgeSocket implements ClientSocket {
   }
 
   send(text: string): void {
-    this.#later(() => this.#hear(JSON.parse(text) as { type: string; id?: string; session?: string; cursor?: string }));
+    this.#later(() => this.#hear(text));
   }
 
   close(): void {
@@ -248,9 +251,16 @@ class BridgeSocket implements ClientSocket {
     this.#lane = null;
   }
 
-  #hear(frame: { type: string; id?: string; session?: string; cursor?: string }): void {
+  #hear(text: string): void {
     const host = this.#host;
     if (host === null || this.#world.host() !== host) return;
+    const decoded = decodeClientFrame(text, 262_144);
+    if (decoded.kind === 'command') this.#command(host, decoded.command);
+    else if (decoded.kind === 'control') this.#control(host, decoded.frame);
+    else this.#world.violation('client', `a client sent what the server does not take: ${text}`);
+  }
+
+  #control(host: SessionHost, frame: Control): void {
     switch (frame.type) {
       case 'init':
         return this.#say({
@@ -264,18 +274,18 @@ class BridgeSocket implements ClientSocket {
         });
       case 'ping':
         return this.#say({ type: 'pong' });
+      case 'unsubscribe':
+        return this.#dropLane();
       case 'subscribe':
-        void this.#subscribe(host, frame.id ?? '', frame.session ?? '', frame.cursor);
-        return;
-      default:
-        // What the client store sends besides these are commands.
-        void host.command(frame as unknown as Command).then((result) => {
-          const id = frame.id ?? '';
-          this.#say(
-            'refused' in result ? { type: 'error', id, error: result.refused, fatal: false } : { ...result, id },
-          );
-        });
+        void this.#subscribe(host, frame.id, frame.session, frame.cursor);
     }
+  }
+
+  #command(host: SessionHost, command: Command): void {
+    void host.command(command).then((result) => {
+      const id = command.id ?? '';
+      this.#say('refused' in result ? { type: 'error', id, error: result.refused, fatal: false } : { ...result, id });
+    });
   }
 
   async #subscribe(host: SessionHost, id: string, session: string, cursor: string | undefined): Promise<void> {
@@ -379,7 +389,8 @@ export class StoreClient {
 
   /** The saved state, for tests of it. */
   get saved(): Saved | null {
-    return this.#saved === null ? null : (JSON.parse(this.#saved) as Saved);
+    const saved: Saved | null = JSON.parse(this.#saved ?? 'null');
+    return saved;
   }
 }
 

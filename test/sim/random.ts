@@ -38,7 +38,8 @@ export class Random {
 
   /** One of the names, by weight. */
   weighted<K extends string>(weights: { readonly [name in K]: number }): K {
-    const names = Object.keys(weights) as K[];
+    const names: K[] = [];
+    for (const name in weights) names.push(name);
     let left = this.next() * names.reduce((sum, name) => sum + weights[name], 0);
     for (const name of names) {
       left -= weights[name];

@@ -84,6 +84,11 @@ export class LiveSessions {
     }
   }
 
+  /** Passivates a session at once, if nothing needs it in memory. */
+  release(live: LiveSession): void {
+    if (isIdle(live) && this.#live.get(live.session.id) === live) this.#passivate(live.session);
+  }
+
   /** Forgets a session that was erased or cannot be read. */
   forget(session: Session): void {
     session.gate.stop();

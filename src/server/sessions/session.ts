@@ -259,14 +259,15 @@ export class Session implements StageSession {
       // Half a character is not recorded before its other half is there.
       const end = wholeCharacters(draft?.text.slice(0, command.at + command.text.length) ?? '').length;
       if (draft !== undefined && draft.recorded < end) {
-        this.#texts.push({ message: command.message, end, answer });
+        this.#texts.push({ seq: this.proposed.view.seq, message: command.message, end, answer });
         return;
       }
     }
     this.durable().then(() => answer(), answer);
   }
 
-  #texts: { message: string; end: number; answer: (error?: Error) => void }[] = [];
+  /** Deltas without an answer yet. `seq`: what was proposed when each came; before that is durable its message may not be there. */
+  #texts: { seq: number; message: string; end: number; answer: (error?: Error) => void }[] = [];
 
   #turned(turn: Turn): void {
     this.#turns.push(turn);
@@ -310,7 +311,8 @@ export class Session implements StageSession {
     for (const { resolve } of due) resolve();
     if (this.#texts.length === 0) return;
     const written = this.#texts.filter(
-      ({ message, end }) => (this.committed.private.open[message]?.length ?? Number.POSITIVE_INFINITY) >= end,
+      (text) =>
+        text.seq <= seq && (this.committed.private.open[text.message]?.length ?? Number.POSITIVE_INFINITY) >= text.end,
     );
     this.#texts = this.#texts.filter((text) => !written.includes(text));
     for (const { answer } of written) answer();

@@ -11,7 +11,7 @@ import { canonicalJson } from '../../protocol/canonical.ts';
 import { wireError } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import type { AckFrame } from '../../protocol/frames.ts';
-import type { PaneOptions } from '../../protocol/records.ts';
+import type { JsonObject, PaneOptions } from '../../protocol/records.ts';
 import type { Message, View } from '../../protocol/view.ts';
 import { absentSession, internalError } from '../edge.ts';
 import type { Refused, SessionHost, SessionSummary, Subscriber, Subscription } from '../session-api.ts';
@@ -113,7 +113,7 @@ export class Sessions implements SessionHost {
   /** Looks up what the decision needs, behind all commands that came before, and decides. The answer waits for the disk, not in the lane. */
   async #admit(command: Command, digest: string): Promise<AckFrame | Refused> {
     const live = await this.#live.open(command.session, command.type === 'session.open');
-    if ('refused' in live) return this.#remembered(command, digest, live);
+    if ('refused' in live) return this.#absent(command, digest, live);
     try {
       const outcome = await this.#live.inLane(live, async (session) => {
         const found = await this.#lookUp(session, command, digest);
@@ -125,7 +125,10 @@ export class Sessions implements SessionHost {
           : { promise };
       });
       if (outcome === undefined) return await this.#admit(command, digest);
-      return 'answer' in outcome ? outcome.answer : await outcome.promise;
+      if ('answer' in outcome) return outcome.answer;
+      const answer = await outcome.promise;
+      if (command.type === 'session.close') this.#live.release(live);
+      return answer;
     } catch (error) {
       return this.#fault(command.session, error);
     }
@@ -159,8 +162,16 @@ export class Sessions implements SessionHost {
     };
   }
 
-  /** The answer for a session that is not there: a remembered command (a delete's, say), else the refusal. */
-  async #remembered(command: Command, digest: string, refusal: Refused): Promise<AckFrame | Refused> {
+  /** A session that cannot be had: a remembered command (a delete's, say) gets its answer, a damaged session can be deleted. */
+  async #absent(command: Command, digest: string, refusal: Refused): Promise<AckFrame | Refused> {
+    if (command.type === 'session.delete' && refusal.refused.data?.['damaged'] === true) {
+      try {
+        await this.#eraseStored(command, digest, { seq: 0, generation: 0 });
+        return { type: 'ack', id: command.id, session: command.session, seq: 0, generation: 0, duplicate: false };
+      } catch (error) {
+        return this.#fault(command.session, error);
+      }
+    }
     if (command.id === undefined || refusal.refused.code !== 'NOT_FOUND') return refusal;
     try {
       const key = await this.#world.journal.command(command.session, command.id, this.#world.clock.now());
@@ -179,19 +190,23 @@ export class Sessions implements SessionHost {
   ): Promise<AckFrame | Refused> {
     if ('refused' in answer) return answer;
     const { seq = 0, generation = 0 } = answer;
-    const { journal, assets, clock } = this.#world;
     session.drop(new JournalError('closed', 'the session is deleted'));
+    await this.#eraseStored(command, digest, { seq, generation });
+    this.#live.forget(session);
+    session.broadcast.send({ type: 'ended', session: session.id, reason: 'deleted' });
+    return answer;
+  }
+
+  async #eraseStored({ session, id = '' }: Command, digest: string, ack: JsonObject): Promise<void> {
+    const { journal, assets, clock } = this.#world;
     try {
-      await journal.erase(session.id, { id: command.id ?? '', digest, ack: { seq, generation } }, clock.now());
+      await journal.erase(session, { id, digest, ack }, clock.now());
     } catch (error) {
       // Erased or not? What is there now tells; asked again, a delete begins anew.
       if (!(error instanceof JournalError) || error.code !== 'unknown_outcome') throw error;
-      if ((await journal.head(session.id)) !== undefined) throw error;
+      if ((await journal.head(session)) !== undefined) throw error;
     }
-    this.#live.forget(session);
-    session.broadcast.send({ type: 'ended', session: session.id, reason: 'deleted' });
-    await assets.erase(session.id);
-    return answer;
+    await assets.erase(session);
   }
 
   async subscribe(
@@ -303,12 +318,9 @@ export class Sessions implements SessionHost {
       'a session cannot be read',
     );
     if (error instanceof JournalError && (error.code === 'corrupt' || error.code === 'format')) {
-      return {
-        refused: wireError(
-          'INTERNAL',
-          `the journal of session ${session} is damaged: it is kept aside, other sessions are not affected`,
-        ),
-      };
+      const message = `the journal of session ${session} is damaged: it is kept aside, other sessions are not affected`;
+      const damaged = error.code === 'corrupt';
+      return { refused: { ...wireError('INTERNAL', message, { data: { damaged } }), retryable: false } };
     }
     return { refused: internalError() };
   }

@@ -103,7 +103,7 @@ async function runStage(
 
 /** Content that would not fit in a record is the pane's fault, and said so. */
 function checked(result: StageResult): StageOutcome {
-  if (result.outcome === 'updated' && JSON.stringify(result.content).length > limits.maxContentBytes) {
+  if (result.outcome === 'updated' && Buffer.byteLength(JSON.stringify(result.content)) > limits.maxContentBytes) {
     throw new Error(`the content has more than ${limits.maxContentBytes} bytes: keep long texts as assets`);
   }
   return result;

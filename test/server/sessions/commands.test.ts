@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Command } from '../../../src/protocol/commands.ts';
 import { Harness, quietPanes, ready } from './harness.ts';
 
@@ -169,14 +169,13 @@ describe('a turn that throws', () => {
     await host.say();
     await host.clock.advance(5_000);
     const before = await host.view();
-    const original = Date.prototype.toISOString;
     // Whatever makes a record throws: the gate must answer all the same.
-    Date.prototype.toISOString = () => {
+    const broken = vi.spyOn(Date.prototype, 'toISOString').mockImplementation(() => {
       throw new Error('thrown on purpose');
-    };
+    });
     const answer = host.sessions.command({ type: 'message.add', session: 'c1', id: 'x', role: 'user', text: 'No.' });
     await host.clock.settle();
-    Date.prototype.toISOString = original;
+    broken.mockRestore();
     expect(await answer).toMatchObject({ refused: { code: 'OVERLOADED', retryable: true } });
     expect(await host.view()).toEqual(before);
     await host.clock.advance(2_000);

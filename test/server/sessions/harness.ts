@@ -255,7 +255,7 @@ export class Watcher {
   push = (batch: { frames: readonly { json: string }[] }): void => {
     for (const { json } of batch.frames) {
       // Written by the server under test.
-      const frame = JSON.parse(json) as StreamFrame;
+      const frame: StreamFrame = JSON.parse(json);
       this.frames.push(frame);
       if (frame.type === 'snapshot') this.view = frame.view;
       if (frame.type === 'record' && this.view !== null) {

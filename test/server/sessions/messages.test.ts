@@ -34,6 +34,24 @@ describe('message.delta', () => {
     });
   });
 
+  it('[P4] is not acked before its message is durable, though other records are', async () => {
+    const host = new Harness({ paneOptions: quietPanes });
+    await host.open();
+    const add = { type: 'message.add', session: 'c1', role: 'user' } as const;
+    void host.sessions.command({ ...add, id: 'a', text: 'x' });
+    await host.clock.settle();
+    let answer: unknown;
+    void host.sessions.command({ ...add, id: 'b', text: 'y' });
+    void host.sessions.command({ ...add, id: 'c', role: 'assistant', text: '', message: 'm1', final: false });
+    void host.sessions
+      .command({ type: 'message.delta', session: 'c1', id: 'd', message: 'm1', at: 0, text: 'Once' })
+      .then((ack) => (answer = ack));
+    await host.clock.advance(199);
+    expect(answer).toBeUndefined();
+    await host.clock.advance(10);
+    expect(answer).toMatchObject({ at: 4 });
+  });
+
   it('is acked within 250 ms when it repeats text that is not on record yet', async () => {
     const { host, delta } = await streaming();
     await host.send(delta({ at: 0, text: 'Once' }));

@@ -154,7 +154,6 @@ describe('another writer', () => {
   it('[P4] is noticed: nothing is acked, and the session goes on from what it wrote', async () => {
     const { host } = await withDisk();
     const watcher = await host.watch();
-    await host.memory.probe;
     const other = host.memory.append('c1', 1, {
       records: [{ seq: 2, at: '2026-01-01T00:00:01.000Z', type: 'session.closed', reason: 'another process' }],
       keys: [],
