@@ -92,7 +92,9 @@ function decideEnd(state: State, reason: 'closed' | 'deleted'): Decision {
   const panes = Object.entries(state.view.panes)
     .filter(([, pane]) => isOpen(pane) || pane.queued.length > 0)
     .map(([name]) => name);
-  const streamed = Object.entries(state.private.open).flatMap(([message, open]) => (open.run === null ? [message] : []));
+  const streamed = Object.entries(state.private.open).flatMap(([message, open]) =>
+    open.run === null ? [message] : [],
+  );
   if (state.private.closed && panes.length === 0 && streamed.length === 0) return doNothing;
   return {
     kind: 'do',

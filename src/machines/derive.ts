@@ -68,3 +68,15 @@ export function replacedReply(view: View): Message | undefined {
   const last = view.messages.findLast((message) => message.role !== 'system');
   return last !== undefined && last.role === 'assistant' && last.final ? last : undefined;
 }
+
+/** The panes that go on by themselves when a session wakes: those at work, and (also among them) those that are due an update. */
+export function panesToWake(state: State): { busy: string[]; due: string[] } {
+  const busy: string[] = [];
+  const due: string[] = [];
+  for (const [name, view] of Object.entries(state.view.panes)) {
+    const pane = state.private.panes[name];
+    if (isOpen(view) ? view.phase !== 'paused' : view.queued.length > 0 && !view.paused) busy.push(name);
+    if (pane !== undefined && owesRun(view, pane, state.view.transcript)) due.push(name);
+  }
+  return { busy, due };
+}

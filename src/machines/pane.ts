@@ -80,13 +80,38 @@ function workingState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAc
   });
 }
 
+/** A run that has not begun work moves with the transcript, and pauses at once. */
+function whileNotBegun(does: PaneActions) {
+  return {
+    update: { target: '#pane.active.starting', actions: does.move },
+    run: { target: '#pane.active.starting', actions: does.move },
+    pause: { target: '#pane.paused', actions: does.wantPause },
+  };
+}
+
+type NotBegun = ReturnType<typeof whileNotBegun>;
+
+/** Waits for the reply: as long as one is being written, but only so long for one that has not begun. */
+function waitingState(chart: PaneSetup, does: PaneActions, notBegun: NotBegun) {
+  return chart.createStateConfig({
+    tags: ['phase.waiting'],
+    entry: does.announce('waiting'),
+    initial: 'choosing',
+    on: { ...notBegun, hold: { guard: 'released', target: '#pane.active.starting', actions: does.noteHold } },
+    states: {
+      choosing: { always: [{ guard: 'replying', target: 'replying' }, { target: 'expecting' }] },
+      expecting: {
+        after: { replyWait: { target: '#pane.active.debouncing', actions: does.waitedEnough } },
+        on: { hold: { guard: 'nowReplying', target: 'replying', actions: does.noteHold } },
+      },
+      replying: { on: { hold: { guard: 'nowExpected', target: 'expecting', actions: does.noteHold } } },
+    },
+  });
+}
+
 function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneActions) {
   const toPaused = { target: '#pane.paused', actions: does.wantPause };
-  const notBegun = {
-    update: { target: 'starting', actions: does.move },
-    run: { target: 'starting', actions: does.move },
-    pause: toPaused,
-  } as const;
+  const notBegun = whileNotBegun(does);
   return chart.createStateConfig({
     tags: ['busy'],
     initial: 'starting',
@@ -113,20 +138,7 @@ function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAct
           { target: 'debouncing' },
         ],
       },
-      waiting: {
-        tags: ['phase.waiting'],
-        entry: does.announce('waiting'),
-        initial: 'choosing',
-        on: { ...notBegun, hold: { guard: 'released', target: 'starting', actions: does.noteHold } },
-        states: {
-          choosing: { always: [{ guard: 'replying', target: 'replying' }, { target: 'expecting' }] },
-          expecting: {
-            after: { replyWait: { target: '#pane.active.debouncing', actions: does.waitedEnough } },
-            on: { hold: { guard: 'nowReplying', target: 'replying', actions: does.noteHold } },
-          },
-          replying: { on: { hold: { guard: 'nowExpected', target: 'expecting', actions: does.noteHold } } },
-        },
-      },
+      waiting: waitingState(chart, does, notBegun),
       debouncing: {
         tags: ['phase.debouncing'],
         entry: [does.startBurst, does.announce('debouncing')],
@@ -142,24 +154,29 @@ function activeState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAct
         },
       },
       working: workingState(chart, act, shape, does),
-      cancelling: {
-        tags: ['phase.cancelling'],
-        entry: does.announce('cancelling'),
-        always: { guard: 'unwound', target: '#pane.settled.cancelled', actions: does.endAsCancelled },
-        after: { drainGrace: { target: '#pane.settled.cancelled', actions: does.endAsCancelled } },
-        on: {
-          // What lines up already goes first.
-          update: [
-            { guard: 'wanted', actions: does.keep },
-            { target: 'starting', actions: does.startAfterCancel },
-          ],
-          run: [
-            { guard: 'wanted', actions: does.keep },
-            { target: 'starting', actions: does.startAfterCancel },
-          ],
-          cancel: { actions: does.dropQueued },
-        },
-      },
+      cancelling: cancellingState(chart, does),
+    },
+  });
+}
+
+/** Acknowledged: the user has cancelled, and the body has not ended yet. */
+function cancellingState(chart: PaneSetup, does: PaneActions) {
+  return chart.createStateConfig({
+    tags: ['phase.cancelling'],
+    entry: does.announce('cancelling'),
+    always: { guard: 'unwound', target: '#pane.settled.cancelled', actions: does.endAsCancelled },
+    after: { drainGrace: { target: '#pane.settled.cancelled', actions: does.endAsCancelled } },
+    on: {
+      // What lines up already goes first.
+      update: [
+        { guard: 'wanted', actions: does.keep },
+        { target: 'starting', actions: does.startAfterCancel },
+      ],
+      run: [
+        { guard: 'wanted', actions: does.keep },
+        { target: 'starting', actions: does.startAfterCancel },
+      ],
+      cancel: { actions: does.dropQueued },
     },
   });
 }

@@ -162,7 +162,8 @@ function changePane(view: View, name: string, change: (old: PaneView) => PaneVie
 }
 
 function foldPhase(pane: PaneView, fact: PhaseFact, at: string, transcript: number): PaneView {
-  if (fact.phase === 'queued') return pane.queued.includes(fact.run) ? pane : { ...pane, queued: [...pane.queued, fact.run] };
+  if (fact.phase === 'queued')
+    return pane.queued.includes(fact.run) ? pane : { ...pane, queued: [...pane.queued, fact.run] };
   if (isTerminal(fact.phase) && fact.run !== pane.run && pane.queued.includes(fact.run)) {
     return { ...pane, queued: pane.queued.filter((run) => run !== fact.run) };
   }

@@ -1,3 +1,4 @@
+/* oxlint-disable typescript/no-unsafe-type-assertion -- looks into the charts, which xstate does not type */
 import { initialTransition } from 'xstate';
 import { describe, expect, test } from 'vitest';
 import { createPaneMachine, type PaneMachine } from '../../src/machines/pane.ts';
@@ -24,7 +25,7 @@ const maxTimerMs = 2_147_483_647;
 
 describe.each(Object.values(shapes) as PaneShape[])('pane with $stages.length stages', (shape) => {
   const machine: PaneMachine = createPaneMachine(shape);
-  const nodes = walk(machine.root as unknown as Node);
+  const nodes = walk(machine.root);
   const input = recover(openState({ [shape.name]: declarationOf(shape) }), shape.name, 0);
   if (input === undefined) throw new Error('no input');
   const [{ context }] = initialTransition(machine, input);
@@ -32,9 +33,11 @@ describe.each(Object.values(shapes) as PaneShape[])('pane with $stages.length st
   test('every delay that a state names is declared, and a number of ms that a timer can take', () => {
     const named = nodes.flatMap((node) => Object.keys(node.config.after ?? {}));
     const declared = machine.implementations.delays;
-    expect(new Set(named)).toEqual(new Set(['replyWait', 'debounce', 'drainGrace', 'timeout', 'idleTimeout', 'backoff']));
+    expect(new Set(named)).toEqual(
+      new Set(['replyWait', 'debounce', 'drainGrace', 'timeout', 'idleTimeout', 'backoff']),
+    );
     for (const name of named) {
-      const delay = declared[name as keyof typeof declared] as number | ((args: { context: typeof context }) => number) | undefined;
+      const delay = declared[name] as number | ((args: { context: typeof context }) => number) | undefined;
       const ms = typeof delay === 'function' ? delay({ context }) : delay;
       expect(ms, name).toBeTypeOf('number');
       expect(ms, name).toBeGreaterThanOrEqual(0);
@@ -48,22 +51,26 @@ describe.each(Object.values(shapes) as PaneShape[])('pane with $stages.length st
       for (const transition of [...node.transitions.values()].flat()) {
         for (const target of transition.target ?? []) expect(ids, `${node.id} to ${target.id}`).toContain(target.id);
       }
-      if (typeof node.config.initial === 'string') expect(Object.keys(node.states), node.id).toContain(node.config.initial);
+      if (typeof node.config.initial === 'string')
+        expect(Object.keys(node.states), node.id).toContain(node.config.initial);
     }
   });
 
   test('each stage is a state of its own, with its phase as a tag', () => {
-    const working = nodes.filter((node) => node.path.slice(0, 3).join('.') === 'active.working.stage' && node.path.length === 4);
+    const working = nodes.filter(
+      (node) => node.path.slice(0, 3).join('.') === 'active.working.stage' && node.path.length === 4,
+    );
     expect(working.map((node) => node.path[3])).toEqual(expect.arrayContaining([...shape.stages, 'enter', 'retrying']));
   });
 });
 
 test('the session: no timers, every target there', () => {
   const machine = createSessionMachine({ history: createPaneMachine(shapes.history) });
-  const nodes = walk(machine.root as unknown as Node);
+  const nodes = walk(machine.root);
   expect(nodes.flatMap((node) => Object.keys(node.config.after ?? {}))).toEqual([]);
   const ids = new Set(nodes.map((node) => node.id));
   for (const node of nodes) {
-    for (const { target = [] } of [...node.transitions.values()].flat()) for (const { id } of target) expect(ids).toContain(id);
+    for (const { target = [] } of [...node.transitions.values()].flat())
+      for (const { id } of target) expect(ids).toContain(id);
   }
 });

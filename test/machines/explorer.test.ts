@@ -1,3 +1,4 @@
+/* oxlint-disable typescript/no-unsafe-type-assertion -- budgets by name */
 import { describe, expect, test } from 'vitest';
 import { explore, worlds } from './explorer.ts';
 
@@ -14,7 +15,9 @@ describe('every order of everything, in small worlds', () => {
       }
       const startedMs = performance.now();
       const { states, edges, violation, whole, phases } = explore({ ...world, moves }, size > 0 ? 5_000_000 : 200_000);
-      console.info(`${name}: ${states} states, ${edges} edges, ${phases.size} phases, ${Math.round(performance.now() - startedMs)} ms`);
+      console.info(
+        `${name}: ${states} states, ${edges} edges, ${phases.size} phases, ${Math.round(performance.now() - startedMs)} ms`,
+      );
       expect(violation?.path.join(' > ') ?? '', violation?.message).toBe('');
       expect(whole).toBe(true);
     });

@@ -1,8 +1,16 @@
+/* oxlint-disable typescript/no-unsafe-type-assertion -- the actions that come out of xstate's transition() are not typed */
 import { initialTransition, transition } from 'xstate';
-import { isOpen, owesRun } from '../../src/machines/derive.ts';
+import { isOpen, panesToWake } from '../../src/machines/derive.ts';
 import { createPaneMachine, type PaneMachine } from '../../src/machines/pane.ts';
 import type { StageInput } from '../../src/machines/pane-setup.ts';
-import type { PaneContext, PaneEmitted, PaneEvent, PaneInput, PaneShape, StageOutcome } from '../../src/machines/pane-types.ts';
+import type {
+  PaneContext,
+  PaneEmitted,
+  PaneEvent,
+  PaneInput,
+  PaneShape,
+  StageOutcome,
+} from '../../src/machines/pane-types.ts';
 import { recover, recoveryFacts } from '../../src/machines/recover.ts';
 import { isWorking } from '../../src/protocol/names.ts';
 import type { Fact, PaneDeclaration, PhaseFact } from '../../src/protocol/records.ts';
@@ -51,7 +59,22 @@ interface World {
   readonly made: number;
 }
 
-const budgets = ['update', 'run', 'cancel', 'cancelRun', 'cancelQueued', 'pause', 'crash', 'outdate', 'close', 'fail', 'heard', 'hold', 'unchanged', 'late'] as const;
+const budgets = [
+  'update',
+  'run',
+  'cancel',
+  'cancelRun',
+  'cancelQueued',
+  'pause',
+  'crash',
+  'outdate',
+  'close',
+  'fail',
+  'heard',
+  'hold',
+  'unchanged',
+  'late',
+] as const;
 type Budget = (typeof budgets)[number];
 
 /** What a world has in it. Budgets not named are 0. */
@@ -133,7 +156,9 @@ class Explorer {
   }
 
   #first(): World {
-    const declared = Object.entries(this.#options.panes).map(([name, pane]) => [name, declarationOf({ ...pane.shape, name }, pane.options)] as const);
+    const declared = Object.entries(this.#options.panes).map(
+      ([name, pane]) => [name, declarationOf({ ...pane.shape, name }, pane.options)] as const,
+    );
     const panes: World['panes'] = Object.fromEntries(declared.map(([name]) => [name, asleep(emptyLog)]));
     const left = Object.fromEntries(budgets.map((move) => [move, this.#options.moves[move] ?? 0]));
     return { state: openState(Object.fromEntries(declared)), panes, marks: [], left: left as World['left'], made: 0 };
@@ -146,11 +171,27 @@ class Explorer {
     const spend = (move: Budget): World => ({ ...world, left: { ...world.left, [move]: world.left[move] - 1 } });
     if (world.left.update > 0) {
       moves.push(['update', () => this.#update(spend('update'), 'none')]);
-      if (world.left.hold > 0) moves.push(['update expecting', () => this.#update({ ...spend('update'), left: { ...world.left, update: world.left.update - 1, hold: world.left.hold - 1 } }, 'expected')]);
+      if (world.left.hold > 0)
+        moves.push([
+          'update expecting',
+          () =>
+            this.#update(
+              { ...spend('update'), left: { ...world.left, update: world.left.update - 1, hold: world.left.hold - 1 } },
+              'expected',
+            ),
+        ]);
     }
     if (world.left.hold > 0) {
       for (const hold of ['none', 'expected', 'replying'] as const) {
-        moves.push([`hold ${hold}`, () => this.#each(spend('hold'), Object.keys(world.panes).filter((name) => world.panes[name]?.snapshot !== null), () => ({ type: 'hold', hold, at: 0 }))]);
+        moves.push([
+          `hold ${hold}`,
+          () =>
+            this.#each(
+              spend('hold'),
+              Object.keys(world.panes).filter((name) => world.panes[name]?.snapshot !== null),
+              () => ({ type: 'hold', hold, at: 0 }),
+            ),
+        ]);
       }
     }
     if (world.left.crash > 0) moves.push(['crash', () => this.#crash(spend('crash'))]);
@@ -171,7 +212,13 @@ class Explorer {
     if (generation > 0 && world.left.run > 0) {
       add('run', () => {
         const spent = { ...spend('run'), made: world.made + 1 };
-        return this.#take(this.#awake(spent, name), name, { type: 'run', run: `m${spent.made}`, generation, at: 0, input: {} });
+        return this.#take(this.#awake(spent, name), name, {
+          type: 'run',
+          run: `m${spent.made}`,
+          generation,
+          at: 0,
+          input: {},
+        });
       });
     }
     if (view.paused) add('resume', () => this.#take(this.#awake(world, name), name, { type: 'resume' }));
@@ -188,25 +235,48 @@ class Explorer {
     const queued = view.queued[0];
     if (queued !== undefined) command('cancelQueued', 'cancel queued', { type: 'cancel', run: queued });
     if (pane.unwinding > 0) {
-      add('unwound', () => this.#take(setPane(world, name, { ...pane, unwinding: pane.unwinding - 1 }), name, { type: 'unwound' }));
+      add('unwound', () =>
+        this.#take(setPane(world, name, { ...pane, unwinding: pane.unwinding - 1 }), name, { type: 'unwound' }),
+      );
     }
     for (const timer of pane.timers) {
       add(shortTimer(timer.id), () =>
-        this.#take(setPane(world, name, { ...pane, timers: pane.timers.filter((other) => other !== timer) }), name, timer.event),
+        this.#take(
+          setPane(world, name, { ...pane, timers: pane.timers.filter((other) => other !== timer) }),
+          name,
+          timer.event,
+        ),
       );
     }
     const [body] = pane.body;
     if (body !== undefined) this.#bodyMoves(world, name, pane, body, add, spend);
     if (world.left.late > 0) {
       for (const [run, attempt] of lateNames(pane, snapshot.context)) {
-        add(`late done ${run} ${attempt}`, () => this.#take(spend('late'), name, { type: 'stage.done', run, attempt, at: 0, result: { outcome: 'updated', content: { of: run } } }));
-        add(`late failed ${run} ${attempt}`, () => this.#take(spend('late'), name, { type: 'stage.failed', run, attempt, at: 0, failure: failure(true) }));
+        add(`late done ${run} ${attempt}`, () =>
+          this.#take(spend('late'), name, {
+            type: 'stage.done',
+            run,
+            attempt,
+            at: 0,
+            result: { outcome: 'updated', content: { of: run } },
+          }),
+        );
+        add(`late failed ${run} ${attempt}`, () =>
+          this.#take(spend('late'), name, { type: 'stage.failed', run, attempt, at: 0, failure: failure(true) }),
+        );
       }
     }
     return moves;
   }
 
-  #bodyMoves(world: World, name: string, pane: PaneWorld, body: StageInput, add: (what: string, make: () => World) => void, spend: (move: Budget) => World): void {
+  #bodyMoves(
+    world: World,
+    name: string,
+    pane: PaneWorld,
+    body: StageInput,
+    add: (what: string, make: () => World) => void,
+    spend: (move: Budget) => World,
+  ): void {
     const stages = this.#options.panes[name]?.shape.stages ?? [];
     const isLast = stages.at(-1) === body.stage;
     const over = (from: World): World => setPane(from, name, { ...pane, body: [] });
@@ -214,28 +284,51 @@ class Explorer {
       this.#take(over(from), name, { type: 'stage.done', run: body.run, attempt: body.attempt, at: 0, result });
     if (isLast) add('updated', () => done(world, { outcome: 'updated', content: { of: body.run } }));
     else add('next', () => done(world, { outcome: 'next', checkpoint: { of: body.run } }));
-    if (stages[0] === body.stage && world.left.unchanged > 0) add('unchanged', () => done(spend('unchanged'), { outcome: 'unchanged' }));
+    if (stages[0] === body.stage && world.left.unchanged > 0)
+      add('unchanged', () => done(spend('unchanged'), { outcome: 'unchanged' }));
     if (world.left.fail > 0) {
       for (const retryable of [true, false]) {
         add(`failed ${retryable ? 'retryable' : 'for good'}`, () =>
-          this.#take(over(spend('fail')), name, { type: 'stage.failed', run: body.run, attempt: body.attempt, at: 0, failure: failure(retryable) }),
+          this.#take(over(spend('fail')), name, {
+            type: 'stage.failed',
+            run: body.run,
+            attempt: body.attempt,
+            at: 0,
+            failure: failure(retryable),
+          }),
         );
       }
     }
     if (world.left.heard > 0) {
-      for (const kept of [true, false]) add(`heard ${kept ? 'text' : 'bytes'}`, () => this.#take(spend('heard'), name, { type: 'heard', kept }));
-      if (!pane.held) add('held', () => this.#take(setPane(spend('heard'), name, { ...pane, held: true }), name, { type: 'held', at: 0 }));
+      for (const kept of [true, false])
+        add(`heard ${kept ? 'text' : 'bytes'}`, () => this.#take(spend('heard'), name, { type: 'heard', kept }));
+      if (!pane.held)
+        add('held', () =>
+          this.#take(setPane(spend('heard'), name, { ...pane, held: true }), name, { type: 'held', at: 0 }),
+        );
     }
-    if (pane.held) add('granted', () => this.#take(setPane(world, name, { ...pane, held: false }), name, { type: 'granted', at: 0 }));
+    if (pane.held)
+      add('granted', () =>
+        this.#take(setPane(world, name, { ...pane, held: false }), name, { type: 'granted', at: 0 }),
+      );
   }
 
   #update(world: World, hold: 'none' | 'expected'): World {
     const generation = world.state.view.generation + 1;
     const state = foldFacts(world.state, [
-      { type: 'message.added', message: { id: `u${generation}`, role: 'user', text: 'x', generation, final: true, reply: 'none' } },
+      {
+        type: 'message.added',
+        message: { id: `u${generation}`, role: 'user', text: 'x', generation, final: true, reply: 'none' },
+      },
     ]);
     const moved: World = { ...world, state, marks: [...world.marks, state.view.transcript] };
-    return this.#each(moved, Object.keys(world.panes), (name) => ({ type: 'update', run: `${name}${generation}`, generation, hold, at: 0 }));
+    return this.#each(moved, Object.keys(world.panes), (name) => ({
+      type: 'update',
+      run: `${name}${generation}`,
+      generation,
+      hold,
+      at: 0,
+    }));
   }
 
   #each(world: World, names: string[], event: (name: string) => PaneEvent): World {
@@ -246,20 +339,21 @@ class Explorer {
   #crash(world: World): World {
     const dead: World = {
       ...world,
-      panes: Object.fromEntries(Object.entries(world.panes).map(([name, pane]) => [name, { ...asleep(pane.log), started: pane.started }])),
+      panes: Object.fromEntries(
+        Object.entries(world.panes).map(([name, pane]) => [name, { ...asleep(pane.log), started: pane.started }]),
+      ),
     };
     let now = recoveryFacts(dead.state).reduce((so, fact) => this.#say(so, fact), dead);
-    for (const [name, view] of Object.entries(now.state.view.panes)) {
-      const pane = now.state.private.panes[name];
-      if (pane === undefined) continue;
-      const busy = (isOpen(view) && view.phase !== 'paused') || (view.queued.length > 0 && !view.paused);
-      const due = owesRun(view, pane, now.state.view.transcript);
-      if (busy || due) now = this.#awake(now, name);
-      if (due) {
-        now = { ...now, made: now.made + 1 };
-        const { generation } = now.state.view;
-        now = this.#take(now, name, { type: 'update', run: `w${now.made}`, generation, hold: 'none', at: 0 });
-      } else if (!busy) judgeRest(name, now.state, paneOf(now, name).log);
+    const { busy, due } = panesToWake(now.state);
+    for (const name of new Set([...busy, ...due])) now = this.#awake(now, name);
+    for (const name of due) {
+      now = { ...now, made: now.made + 1 };
+      const { generation } = now.state.view;
+      now = this.#take(now, name, { type: 'update', run: `w${now.made}`, generation, hold: 'none', at: 0 });
+    }
+    for (const [name, pane] of Object.entries(now.panes)) {
+      const view = now.state.view.panes[name];
+      if (pane.snapshot === null && view !== undefined && !isOpen(view)) judgeRest(name, now.state, pane.log);
     }
     return now;
   }
@@ -294,7 +388,12 @@ class Explorer {
     return after;
   }
 
-  #do(world: World, name: string, snapshot: PaneSnapshot, actions: readonly { type: string; params?: unknown }[]): World {
+  #do(
+    world: World,
+    name: string,
+    snapshot: PaneSnapshot,
+    actions: readonly { type: string; params?: unknown }[],
+  ): World {
     let now = setPane(world, name, { ...paneOf(world, name), snapshot });
     for (const action of actions) now = this.#act(now, name, action);
     return now;
@@ -306,9 +405,15 @@ class Explorer {
       case 'xstate.spawnChild': {
         const { input } = action.params as { input: StageInput };
         const id = `${input.run} ${input.attempt} ${input.stage}`;
-        if (world.state.view.panes[name]?.paused === true) throw new Violation('pause', `a body for ${id} begins in a paused pane`);
+        if (world.state.view.panes[name]?.paused === true)
+          throw new Violation('pause', `a body for ${id} begins in a paused pane`);
         if (pane.started.includes(id)) throw new Violation('one body', `a second body for ${id}`);
-        return setPane(world, name, { ...pane, body: [...pane.body, input], held: false, started: [...pane.started, id] });
+        return setPane(world, name, {
+          ...pane,
+          body: [...pane.body, input],
+          held: false,
+          started: [...pane.started, id],
+        });
       }
       case 'xstate.stopChild': {
         const [stopped, ...body] = pane.body;
@@ -318,7 +423,10 @@ class Explorer {
         const { id, event, delay } = action.params as { id: string; event: PaneEvent; delay?: number };
         if (delay === undefined) return world;
         const timers = pane.timers.filter((timer) => timer.id !== id);
-        return setPane(world, name, { ...pane, timers: [...timers, { id, event }].sort((a, b) => (a.id < b.id ? -1 : 1)) });
+        return setPane(world, name, {
+          ...pane,
+          timers: [...timers, { id, event }].sort((a, b) => (a.id < b.id ? -1 : 1)),
+        });
       }
       case 'xstate.cancel': {
         const { sendId } = action.params as { sendId: string };
@@ -338,7 +446,12 @@ class Explorer {
     if (recorded.type === 'pane.phase' && isWorking(recorded.phase)) {
       const before = world.state.view.panes[recorded.pane]?.phase;
       const context = world.panes[recorded.pane]?.snapshot?.context;
-      if (before === 'debouncing' && context?.hold === 'replying' && !context.direct && this.#options.panes[recorded.pane]?.options?.startOn === 'reply')
+      if (
+        before === 'debouncing' &&
+        context?.hold === 'replying' &&
+        !context.direct &&
+        this.#options.panes[recorded.pane]?.options?.startOn === 'reply'
+      )
         throw new Violation('startOn', `${recorded.phase} of ${recorded.run} begins while a reply is being written`);
     }
     const panes = recorded.type === 'pane.phase' ? this.#judged(world, recorded) : world.panes;
@@ -422,15 +535,39 @@ function keyOf(world: World): string {
         ? null
         : [
             pane.snapshot?.value,
-            [context.run, context.generation, context.attempt, context.open, context.begun, context.stage, context.direct],
+            [
+              context.run,
+              context.generation,
+              context.attempt,
+              context.open,
+              context.begun,
+              context.stage,
+              context.direct,
+            ],
             [context.announced, context.queue, context.next, context.pauseWanted, context.hold, context.unwinding],
             [context.burstStartMs, context.sinceMs, context.retriesUsed, context.backoffMs, context.kept],
           ];
     return [
       chart,
-      [pane.body.map((body) => `${body.run} ${body.attempt} ${body.stage}`), pane.unwinding, pane.timers.map((timer) => timer.id), pane.held],
+      [
+        pane.body.map((body) => `${body.run} ${body.attempt} ${body.stage}`),
+        pane.unwinding,
+        pane.timers.map((timer) => timer.id),
+        pane.held,
+      ],
       pane.log,
-      view === undefined ? null : [view.phase, view.run, view.generation, view.attempt, view.paused, view.queued, mark(view.covers), view.reason],
+      view === undefined
+        ? null
+        : [
+            view.phase,
+            view.run,
+            view.generation,
+            view.attempt,
+            view.paused,
+            view.queued,
+            mark(view.covers),
+            view.reason,
+          ],
       priv === undefined ? null : [priv.began, priv.stage, mark(priv.sees), priv.recoveries, priv.queue],
     ];
   });

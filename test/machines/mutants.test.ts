@@ -1,3 +1,4 @@
+/* oxlint-disable typescript/no-unsafe-type-assertion -- changes the configuration of charts, whatever its types */
 import * as fc from 'fast-check';
 import { createMachine, enqueueActions } from 'xstate';
 import { describe, expect, test } from 'vitest';
@@ -51,8 +52,9 @@ function eachStage(shape: PaneShape, config: Piece, change: (stage: Piece) => vo
 }
 
 type Args = { context: PaneContext; event: PaneEvent };
-const acting = (act: (args: Args & { enqueue: { assign(patch: Partial<PaneContext>): void; emit(said: unknown): void } }) => void) =>
-  enqueueActions(act as never) as unknown as Piece;
+const acting = (
+  act: (args: Args & { enqueue: { assign(patch: Partial<PaneContext>): void; emit(said: unknown): void } }) => void,
+) => enqueueActions(act as never) as unknown as Piece;
 const always = (() => true) as unknown as Piece;
 
 const { history, queue, latest, holds, streams, crashes, scene } = {
@@ -106,7 +108,8 @@ const mutants: { [name: string]: Mutant } = {
       eachStage(shape, config, (stage) => {
         for (const entry of doneOf(stage)) {
           if (targetOf(entry).endsWith('updated'))
-            entry['guard'] = (({ event }: Args) => event.type === 'stage.done' && event.result.outcome === 'updated') as unknown as Piece;
+            entry['guard'] = (({ event }: Args) =>
+              event.type === 'stage.done' && event.result.outcome === 'updated') as unknown as Piece;
         }
       });
     },
@@ -145,7 +148,10 @@ const mutants: { [name: string]: Mutant } = {
           if (!targetOf(entry).endsWith('updated')) continue;
           const again = acting(({ context, enqueue }) => {
             const { pane, run, generation, attempt } = context;
-            enqueue.emit({ type: 'fact', fact: { type: 'pane.phase', pane, run, generation, phase: 'updated', attempt } });
+            enqueue.emit({
+              type: 'fact',
+              fact: { type: 'pane.phase', pane, run, generation, phase: 'updated', attempt },
+            });
           });
           entry['actions'] = [entry['actions'], again] as unknown as Piece;
         }
@@ -242,7 +248,8 @@ function doneOf(stage: Piece): Piece[] {
 }
 
 function targetOf(entry: Piece): string {
-  return String((entry['target'] as unknown as string | undefined) ?? '');
+  const target: unknown = entry['target'];
+  return typeof target === 'string' ? target : '';
 }
 
 describe('seeded faults', () => {
@@ -253,13 +260,18 @@ describe('seeded faults', () => {
     };
     test(`a chart that ${name} is found by every order`, { timeout: 30_000 }, () => {
       const { states, violation } = explore({ ...(worlds[world] as WorldOptions), ...faults });
-      console.info(`${name}: ${violation?.message ?? 'NOT FOUND'} after ${states} states: ${violation?.path.join(' > ')}`);
+      console.info(
+        `${name}: ${violation?.message ?? 'NOT FOUND'} after ${states} states: ${violation?.path.join(' > ')}`,
+      );
       expect(violation).not.toBeNull();
       expect(rules).toContain(violation?.rule);
     });
 
     test.runIf(alive)(`a chart that ${name} is found by random days`, { timeout: 30_000 }, async () => {
-      const found = await fc.check(fc.asyncProperty(day, (one: Day) => live(one, faults)), { numRuns: 1_000, seed: 1, endOnFailure: true });
+      const found = await fc.check(
+        fc.asyncProperty(day, (one: Day) => live(one, faults)),
+        { numRuns: 1_000, seed: 1, endOnFailure: true },
+      );
       const error = found.errorInstance;
       console.info(`${name}: day ${found.numRuns}: ${error instanceof Error ? error.message : 'NOT FOUND'}`);
       expect(found.failed).toBe(true);

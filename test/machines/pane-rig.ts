@@ -5,7 +5,17 @@ import type { PaneEmitted, PaneEvent, PaneShape, StageFailure, StageOutcome } fr
 import { recover } from '../../src/machines/recover.ts';
 import type { Fact, JsonObject, PaneDeclaration, PhaseFact } from '../../src/protocol/records.ts';
 import type { State } from '../../src/protocol/state.ts';
-import { asRecorded, declarationOf, emptyLog, foldFacts, judge, judgePane, judgeTurn, openState, type RunLog } from './rig.ts';
+import {
+  asRecorded,
+  declarationOf,
+  emptyLog,
+  foldFacts,
+  judge,
+  judgePane,
+  judgeTurn,
+  openState,
+  type RunLog,
+} from './rig.ts';
 
 /** A clock that stands still until it is advanced; timers run in the order of their times, also those set on the way. */
 export class StepClock {
@@ -30,7 +40,9 @@ export class StepClock {
   advance(ms: number): void {
     const untilMs = this.nowMs + ms;
     for (;;) {
-      const [next] = this.#timers.filter((timer) => timer.dueMs <= untilMs).sort((a, b) => a.dueMs - b.dueMs || a.order - b.order);
+      const [next] = this.#timers
+        .filter((timer) => timer.dueMs <= untilMs)
+        .sort((a, b) => a.dueMs - b.dueMs || a.order - b.order);
       if (next === undefined) break;
       this.clearTimeout(next);
       this.nowMs = next.dueMs;
@@ -87,8 +99,10 @@ export class PaneRig {
     if (input === undefined) throw new Error('no such pane');
     const { run, generation } = this.view;
     if (log !== undefined) this.log = log;
-    else if (run !== null) this.log = { ...emptyLog, runs: { [run]: input.open ? 'open' : 'ended' }, current: run, generation };
-    for (const queued of log === undefined ? this.view.queued : []) this.log = { ...this.log, runs: { ...this.log.runs, [queued]: 'queued' } };
+    else if (run !== null)
+      this.log = { ...emptyLog, runs: { [run]: input.open ? 'open' : 'ended' }, current: run, generation };
+    for (const queued of log === undefined ? this.view.queued : [])
+      this.log = { ...this.log, runs: { ...this.log.runs, [queued]: 'queued' } };
     this.#actor = createActor(mutate?.(machine, shape) ?? machine, { input, clock: this.clock });
     this.#actor.on('*', (emitted) => this.guarded(() => this.#hear(emitted)));
     this.#actor.subscribe({
@@ -176,7 +190,10 @@ export class PaneRig {
     const generation = this.state.view.generation + 1;
     const run = `g${generation}`;
     this.state = foldFacts(this.state, [
-      { type: 'message.added', message: { id: `u${generation}`, role: 'user', text: 'x', generation, final: true, reply: 'none' } },
+      {
+        type: 'message.added',
+        message: { id: `u${generation}`, role: 'user', text: 'x', generation, final: true, reply: 'none' },
+      },
     ]);
     this.send({ type: 'update', run, generation, hold, at: this.clock.nowMs });
     return run;
@@ -214,7 +231,13 @@ export class PaneRig {
 
   /** The body at work ends well. */
   done(result: StageOutcome): void {
-    this.#report((body) => ({ type: 'stage.done', run: body.input.run, attempt: body.input.attempt, at: this.clock.nowMs, result }));
+    this.#report((body) => ({
+      type: 'stage.done',
+      run: body.input.run,
+      attempt: body.input.attempt,
+      at: this.clock.nowMs,
+      result,
+    }));
   }
 
   next(checkpoint?: JsonObject): void {

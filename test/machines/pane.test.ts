@@ -24,7 +24,11 @@ const into = {
   },
 };
 
-function rigIn(name: keyof typeof into, shape: ConstructorParameters<typeof PaneRig>[0]['shape'] = history, options: ConstructorParameters<typeof PaneRig>[0]['options'] = {}): PaneRig {
+function rigIn(
+  name: keyof typeof into,
+  shape: ConstructorParameters<typeof PaneRig>[0]['shape'] = history,
+  options: ConstructorParameters<typeof PaneRig>[0]['options'] = {},
+): PaneRig {
   const startOn = name === 'waiting' ? 'reply' : 'message';
   const rig = new PaneRig({ shape, options: { startOn, ...options } });
   into[name](rig);
@@ -39,7 +43,14 @@ describe('happy paths', () => {
     rig.tick(149);
     expect(rig.body).toBeUndefined();
     rig.tick(1);
-    expect(rig.body?.input).toEqual({ session: 's', pane: 'history', run, generation: 1, attempt: 1, stage: 'evaluating' });
+    expect(rig.body?.input).toEqual({
+      session: 's',
+      pane: 'history',
+      run,
+      generation: 1,
+      attempt: 1,
+      stage: 'evaluating',
+    });
     rig.next({ seen: 1 });
     expect(rig.last(run)).toMatchObject({ phase: 'summarizing', checkpoint: { seen: 1 } });
     rig.updated({ text: 'sum' });
@@ -203,7 +214,12 @@ describe('policy latest', () => {
     rig.update();
     rig.update();
     rig.updated();
-    expect(rig.facts.map(({ run, phase }) => `${run} ${phase}`)).toEqual(['g1 debouncing', 'g1 streaming', 'g1 updated', 'g3 debouncing']);
+    expect(rig.facts.map(({ run, phase }) => `${run} ${phase}`)).toEqual([
+      'g1 debouncing',
+      'g1 streaming',
+      'g1 updated',
+      'g3 debouncing',
+    ]);
     rig.tick(150);
     rig.updated();
     expect(rig.view.fresh).toBe(true);
@@ -314,7 +330,10 @@ describe('timeouts', () => {
     rig.tick(3_999);
     expect(rig.phases.at(-1)).toBe('summarizing');
     rig.tick(1);
-    expect(rig.last('g1')).toMatchObject({ phase: 'error', error: { code: 'timeout', message: 'not done after 10000 ms', retryable: true } });
+    expect(rig.last('g1')).toMatchObject({
+      phase: 'error',
+      error: { code: 'timeout', message: 'not done after 10000 ms', retryable: true },
+    });
     expect(rig.unwinding).toHaveLength(1);
   });
 
@@ -380,7 +399,10 @@ describe('timeouts', () => {
     rig.tick(999);
     expect(rig.phases.at(-1)).toBe('streaming');
     rig.tick(1);
-    expect(rig.last('g1')).toMatchObject({ phase: 'error', error: { code: 'idle_timeout', message: 'no byte for 1000 ms' } });
+    expect(rig.last('g1')).toMatchObject({
+      phase: 'error',
+      error: { code: 'idle_timeout', message: 'no byte for 1000 ms' },
+    });
     expect(rig.unwinding).toHaveLength(1);
   });
 
@@ -409,7 +431,10 @@ describe('retries', () => {
     const rig = new PaneRig({ shape: single, options: { retries: 2 }, jitter: 0.5 });
     rig.run();
     rig.fail();
-    expect(rig.said.at(-1)).toMatchObject({ retryInMs: 125, fact: { phase: 'retrying', attempt: 1, error: { code: 'provider' } } });
+    expect(rig.said.at(-1)).toMatchObject({
+      retryInMs: 125,
+      fact: { phase: 'retrying', attempt: 1, error: { code: 'provider' } },
+    });
     rig.tick(124);
     expect(rig.body).toBeUndefined();
     rig.tick(1);
@@ -418,7 +443,11 @@ describe('retries', () => {
     expect(rig.said.at(-1)).toMatchObject({ retryInMs: 250 });
     rig.tick(250);
     rig.fail({ code: 'connection', message: 'it hangs up' });
-    expect(rig.last('m1')).toMatchObject({ phase: 'error', attempt: 3, error: { code: 'connection', message: 'it hangs up' } });
+    expect(rig.last('m1')).toMatchObject({
+      phase: 'error',
+      attempt: 3,
+      error: { code: 'connection', message: 'it hangs up' },
+    });
   });
 
   test('at most 8 s', () => {
@@ -821,12 +850,22 @@ describe('late, double and strange reports', () => {
   test('[P1] [P2] of an ended run, of an earlier attempt, after the end: nothing', () => {
     const rig = rigIn('working', single);
     const done = (run: string, attempt: number) =>
-      ({ type: 'stage.done', run, attempt, at: rig.clock.nowMs, result: { outcome: 'updated', content: { of: run } } }) as const;
+      ({
+        type: 'stage.done',
+        run,
+        attempt,
+        at: rig.clock.nowMs,
+        result: { outcome: 'updated', content: { of: run } },
+      }) as const;
     rig.fail();
     rig.tick(250);
     rig.send(done('g1', 1));
     rig.send(done('g0', 2));
-    rig.send({ ...done('g1', 1), type: 'stage.failed', failure: { error: { code: 'auth', message: '', retryable: false } } });
+    rig.send({
+      ...done('g1', 1),
+      type: 'stage.failed',
+      failure: { error: { code: 'auth', message: '', retryable: false } },
+    });
     expect(rig.phases.at(-1)).toBe('streaming');
     const said = rig.said.length;
     rig.updated();
@@ -866,7 +905,19 @@ describe('options while at work', () => {
   test('a new timeout counts from the next run, a new policy at once', () => {
     const rig = rigIn('working', single);
     const policy: Policy = 'latest';
-    rig.send({ type: 'options', options: { policy, startOn: 'message', replyWaitMs: 1, debounceMs: 10, debounceMaxMs: 10, timeoutMs: 1_000, idleTimeoutMs: 1, retries: 0 } });
+    rig.send({
+      type: 'options',
+      options: {
+        policy,
+        startOn: 'message',
+        replyWaitMs: 1,
+        debounceMs: 10,
+        debounceMaxMs: 10,
+        timeoutMs: 1_000,
+        idleTimeoutMs: 1,
+        retries: 0,
+      },
+    });
     rig.tick(59_999);
     expect(rig.phases.at(-1)).toBe('streaming');
     rig.updated();

@@ -38,7 +38,10 @@ describe('after a crash, by phase', () => {
   });
 
   test('waiting: waits on for a reply that is still expected', () => {
-    const state = openState({ history: declarationOf(history, { startOn: 'reply' }) }, [message('m', 1, { reply: 'app' }), phase('history', 'r', 'waiting')]);
+    const state = openState({ history: declarationOf(history, { startOn: 'reply' }) }, [
+      message('m', 1, { reply: 'app' }),
+      phase('history', 'r', 'waiting'),
+    ]);
     const rig = new PaneRig({ shape: history, state: foldFacts(state, recoveryFacts(state)) });
     rig.tick(29_999);
     expect(rig.phases).toEqual([]);
@@ -58,7 +61,10 @@ describe('after a crash, by phase', () => {
     const twice = [...begun, recovered, phase('history', 'r', 'evaluating', { attempt: 2 })];
     expect(after(...twice).ends).toEqual([recovered]);
     const { ends, rig } = after(...twice, recovered, phase('history', 'r', 'evaluating', { attempt: 3 }));
-    expect(ends).toMatchObject([recovered, { phase: 'error', attempt: 3, error: { code: 'interrupted', retryable: true } }]);
+    expect(ends).toMatchObject([
+      recovered,
+      { phase: 'error', attempt: 3, error: { code: 'interrupted', retryable: true } },
+    ]);
     expect(rig.body).toBeUndefined();
   });
 
@@ -81,7 +87,11 @@ describe('after a crash, by phase', () => {
   });
 
   test('paused: stays, no call; resume goes on with the stage', () => {
-    const paused = [...begun, { type: 'pane.paused', pane: 'history', paused: true }, phase('history', 'r', 'paused', { stage: 'summarizing' })] as Fact[];
+    const paused = [
+      ...begun,
+      { type: 'pane.paused', pane: 'history', paused: true },
+      phase('history', 'r', 'paused', { stage: 'summarizing' }),
+    ] as Fact[];
     const { ends, rig } = after(...paused);
     expect(ends).toEqual([]);
     expect(rig.said).toEqual([]);
@@ -98,7 +108,10 @@ describe('after a crash, by phase', () => {
   });
 
   test('a paused run asked for by pane.run begins with its stage', () => {
-    const { rig } = after({ type: 'pane.paused', pane: 'history', paused: true }, phase('history', 'r', 'paused', { stage: 'summarizing', input: {} }));
+    const { rig } = after(
+      { type: 'pane.paused', pane: 'history', paused: true },
+      phase('history', 'r', 'paused', { stage: 'summarizing', input: {} }),
+    );
     rig.resume();
     expect(rig.body?.input).toMatchObject({ stage: 'summarizing' });
   });
@@ -126,7 +139,10 @@ describe('after a crash, by phase', () => {
 });
 
 describe('streaming', () => {
-  const streaming = [phase('reply', 'r', 'streaming'), message('a', 1, { role: 'assistant', text: '', final: false, run: 'r' })];
+  const streaming = [
+    phase('reply', 'r', 'streaming'),
+    message('a', 1, { role: 'assistant', text: '', final: false, run: 'r' }),
+  ];
 
   test('with recorded text: the message ends failed, the run in error interrupted, the text stays', () => {
     const state = on(...streaming, { type: 'message.text', text: { message: 'a', at: 0, add: 'so far' } });
@@ -148,7 +164,11 @@ describe('streaming', () => {
   });
 
   test('cancelling with text: the message ends stopped', () => {
-    const state = on(...streaming, { type: 'message.text', text: { message: 'a', at: 0, add: 'so far' } }, phase('reply', 'r', 'cancelling'));
+    const state = on(
+      ...streaming,
+      { type: 'message.text', text: { message: 'a', at: 0, add: 'so far' } },
+      phase('reply', 'r', 'cancelling'),
+    );
     expect(recoveryFacts(state).slice(1)).toMatchObject([
       { type: 'message.ended', outcome: 'stopped' },
       { phase: 'cancelled', reason: 'user' },
@@ -163,7 +183,11 @@ describe('streaming', () => {
 
   test('[P6] a panes run of a pane that this server does not know ends', () => {
     const state = on(...begun, phase('history', 'q', 'queued'));
-    expect(recoveryFacts(state, () => false)).toMatchObject([recovered, { run: 'r', phase: 'error', error: { code: 'interrupted' } }, { run: 'q', phase: 'cancelled' }]);
+    expect(recoveryFacts(state, () => false)).toMatchObject([
+      recovered,
+      { run: 'r', phase: 'error', error: { code: 'interrupted' } },
+      { run: 'q', phase: 'cancelled' },
+    ]);
   });
 });
 

@@ -57,7 +57,11 @@ export function openState(panes: { [name: string]: PaneDeclaration }, facts: rea
   return foldFacts(emptyState('s'), [{ type: 'session.opened', panes }, ...facts]);
 }
 
-export function message(id: string, generation: number, more: Partial<Extract<Fact, { type: 'message.added' }>['message']> = {}): Fact {
+export function message(
+  id: string,
+  generation: number,
+  more: Partial<Extract<Fact, { type: 'message.added' }>['message']> = {},
+): Fact {
   return {
     type: 'message.added',
     message: { id, role: 'user', text: `text of ${id}`, generation, final: true, reply: 'none', ...more },
@@ -116,13 +120,17 @@ export function judge(log: RunLog, state: State, fact: PhaseFact): RunLog {
   mustHold(before !== 'ended', 'P1', () => `${said} follows its end`);
   mustHold(fact.content === undefined || fact.phase === 'updated', 'P8', () => `${said} carries content`);
   mustHold(fact.phase !== 'cancelled' || fact.reason !== undefined, 'form', () => `${said} has no reason`);
-  mustHold((fact.error !== undefined) === ['error', 'imaging_failed', 'retrying'].includes(fact.phase), 'form', () => `error of ${said}`);
+  mustHold(
+    (fact.error !== undefined) === ['error', 'imaging_failed', 'retrying'].includes(fact.phase),
+    'form',
+    () => `error of ${said}`,
+  );
   const ends = isTerminal(fact.phase);
   if (fact.phase === 'queued') {
     mustHold(before === undefined || before === 'queued', 'P1', () => `${said} is not its first phase`);
     return { ...log, runs: { ...log.runs, [run]: 'queued' } };
   }
-  if (before === 'queued' && ends && run !== view.run) 
+  if (before === 'queued' && ends && run !== view.run)
     return { ...log, dropped: true, runs: { ...log.runs, [run]: 'ended' } };
   mustHold(before !== undefined || !ends, 'P1', () => `${said} is the first that is heard of it`);
   if (before !== undefined && run !== log.current)
@@ -132,17 +140,35 @@ export function judge(log: RunLog, state: State, fact: PhaseFact): RunLog {
   if (policy === 'supersede' || policy === 'latest')
     mustHold(fact.generation >= log.generation, 'P3', () => `${said} goes back from generation ${log.generation}`);
   if (isWorking(fact.phase) && !(view.run === run && pane.began) && policy !== 'queue')
-    mustHold(fact.generation === state.view.generation, 'P3', () => `${said} begins work behind ${state.view.generation}`);
+    mustHold(
+      fact.generation === state.view.generation,
+      'P3',
+      () => `${said} begins work behind ${state.view.generation}`,
+    );
   if ((fact.phase === 'updated' || fact.phase === 'unchanged') && policy === 'supersede' && pane.declaration.driven)
-    mustHold(pane.sees === state.view.transcript, 'P2', () => `${said} has not seen transcript ${state.view.transcript}`);
-  if (view.run === run && view.phase === fact.phase && view.generation === fact.generation && view.attempt === fact.attempt)
+    mustHold(
+      pane.sees === state.view.transcript,
+      'P2',
+      () => `${said} has not seen transcript ${state.view.transcript}`,
+    );
+  if (
+    view.run === run &&
+    view.phase === fact.phase &&
+    view.generation === fact.generation &&
+    view.attempt === fact.attempt
+  )
     mustHold(
       fact.input !== undefined || fact.checkpoint !== undefined,
       'announced once',
       () => `${said} is on record already`,
     );
   mustHold(!ends || knownTerminals.has(fact.phase), 'form', () => said);
-  return { runs: { ...log.runs, [run]: ends ? 'ended' : 'open' }, current: run, generation: fact.generation, dropped: log.dropped && run === log.current };
+  return {
+    runs: { ...log.runs, [run]: ends ? 'ended' : 'open' },
+    current: run,
+    generation: fact.generation,
+    dropped: log.dropped && run === log.current,
+  };
 }
 
 /** After a whole turn: nothing was forgotten on the way. */
@@ -184,9 +210,17 @@ export function judgePane(doing: Doing, state: State): void {
       'body of the record',
       () => `body ${JSON.stringify(body)} works, the record says ${view.phase} of ${view.run} attempt ${view.attempt}`,
     );
-    mustHold(doing.clockHeld || timers.some((id) => id.includes('timeout')), 'timeout', () => `no run timeout (${where})`);
+    mustHold(
+      doing.clockHeld || timers.some((id) => id.includes('timeout')),
+      'timeout',
+      () => `no run timeout (${where})`,
+    );
   }
-  mustHold(doing.unwindingKnown === doing.unwinding, 'unwinding', () => `the chart counts ${doing.unwindingKnown} stopped bodies, there are ${doing.unwinding}`);
+  mustHold(
+    doing.unwindingKnown === doing.unwinding,
+    'unwinding',
+    () => `the chart counts ${doing.unwindingKnown} stopped bodies, there are ${doing.unwinding}`,
+  );
   const rests = tags.has('settled') || tags.has('phase.paused');
   if (rests) {
     mustHold(body === undefined, 'rest', () => `a body works in ${where}`);
@@ -194,7 +228,11 @@ export function judgePane(doing: Doing, state: State): void {
   } else {
     // A reply that is being written always ends.
     const awaits = tags.has('phase.waiting') && doing.replying;
-    mustHold(body !== undefined || timers.length > 0 || awaits, 'stuck', () => `nothing will ever happen in ${where || 'working'}`);
+    mustHold(
+      body !== undefined || timers.length > 0 || awaits,
+      'stuck',
+      () => `nothing will ever happen in ${where || 'working'}`,
+    );
   }
   if (tags.has('settled')) {
     mustHold(!doing.open, 'P1', () => `settled, and run ${view.run} has not ended`);
@@ -203,7 +241,8 @@ export function judgePane(doing: Doing, state: State): void {
   const open = view.run !== null && view.phase !== 'idle' && !isTerminal(view.phase);
   mustHold(doing.open === open, 'record', () => `the chart says open ${doing.open}, the record says ${view.phase}`);
   const tag = [...tags].find((candidate) => candidate.startsWith('phase.'))?.slice('phase.'.length);
-  if (tag !== undefined && open) mustHold(tag === view.phase, 'record', () => `the chart is in ${tag}, the record says ${view.phase}`);
+  if (tag !== undefined && open)
+    mustHold(tag === view.phase, 'record', () => `the chart is in ${tag}, the record says ${view.phase}`);
   mustHold(view.paused || !tags.has('phase.paused'), 'record', () => 'paused, and the record does not say so');
   if (tags.has('settled')) judgeRest(doing.name, state, doing.log);
 }
@@ -214,7 +253,8 @@ export function judgeRest(name: string, state: State, log: RunLog): void {
   const pane = state.private.panes[name];
   if (view === undefined || pane?.declaration.driven !== true) return;
   if (pane.declaration.policy === 'queue' && log.dropped) return;
-  const said = ['error', 'imaging_failed'].includes(view.phase) || (view.phase === 'cancelled' && view.reason !== 'superseded');
+  const said =
+    ['error', 'imaging_failed'].includes(view.phase) || (view.phase === 'cancelled' && view.reason !== 'superseded');
   mustHold(
     said || view.paused || (view.covers ?? 0) === state.view.transcript,
     'P6',

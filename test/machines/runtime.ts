@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { owesRun } from '../../src/machines/derive.ts';
+import { panesToWake } from '../../src/machines/derive.ts';
 import { recoveryFacts } from '../../src/machines/recover.ts';
 import type { Policy } from '../../src/protocol/names.ts';
 import { PaneRig, type RigBody, type RigOptions } from './pane-rig.ts';
@@ -11,7 +11,19 @@ import { asRecorded, foldFacts, judge, judgeRest, mustHold, shapes } from './rig
  */
 
 export type Step =
-  | { do: 'update' | 'run' | 'cancel' | 'cancelRun' | 'cancelQueued' | 'pause' | 'resume' | 'crash' | 'unwind' | 'outdate' }
+  | {
+      do:
+        | 'update'
+        | 'run'
+        | 'cancel'
+        | 'cancelRun'
+        | 'cancelQueued'
+        | 'pause'
+        | 'resume'
+        | 'crash'
+        | 'unwind'
+        | 'outdate';
+    }
   | { do: 'hold'; hold: 'none' | 'expected' | 'replying' }
   | { do: 'tick'; ms: number }
   /** The body `who` (of all that have not ended, the oldest first) answers, so many times. */
@@ -19,10 +31,24 @@ export type Step =
   | { do: 'heard' | 'held' | 'granted'; who: number };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('update', 'update', 'run', 'unwind', 'unwind', 'pause', 'resume', 'resume') }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('cancel', 'cancelRun', 'cancelQueued', 'crash', 'outdate') }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('hold' as const), hold: fc.constantFrom('none', 'expected', 'replying') }) },
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('tick' as const), ms: fc.constantFrom(150, 150, 150, 300, 5_000, 31_000) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constantFrom('update', 'update', 'run', 'unwind', 'unwind', 'pause', 'resume', 'resume'),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constantFrom('cancel', 'cancelRun', 'cancelQueued', 'crash', 'outdate') }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('hold' as const), hold: fc.constantFrom('none', 'expected', 'replying') }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant('tick' as const), ms: fc.constantFrom(150, 150, 150, 300, 5_000, 31_000) }),
+  },
   {
     weight: 6,
     arbitrary: fc.record({
@@ -51,7 +77,11 @@ export const lived = { days: 0, steps: 0, bodies: 0, ends: 0, crashes: 0 };
 
 export async function live({ policy, shape, startOn, retries, steps }: Day, faults: Faults = {}): Promise<void> {
   const stages = shapes[shape];
-  let rig = new PaneRig({ shape: { ...stages, name: 'pane' }, options: { policy, startOn, retries, driven: shape !== 'reply' }, ...faults });
+  let rig = new PaneRig({
+    shape: { ...stages, name: 'pane' },
+    options: { policy, startOn, retries, driven: shape !== 'reply' },
+    ...faults,
+  });
   lived.days += 1;
   for (const next of steps) {
     lived.steps += 1;
@@ -77,13 +107,11 @@ function crash(old: PaneRig, stages: (typeof shapes)[keyof typeof shapes], fault
     state = foldFacts(state, [recorded]);
   }
   const rig = new PaneRig({ shape: { ...stages, name: 'pane' }, state, log, runs: old.runs, ...faults });
-  const view = state.view.panes['pane'];
-  const pane = state.private.panes['pane'];
-  if (view !== undefined && pane !== undefined && owesRun(view, pane, state.view.transcript)) rig.owed();
+  if (panesToWake(state).due.includes('pane')) rig.owed();
   return rig;
 }
 
-function take(rig: PaneRig, next: Exclude<Step, { do: 'crash' }>): void {
+function take(rig: PaneRig, next: Step): void {
   const { view } = rig;
   const alive = rig.bodies.filter((body) => !body.over);
   switch (next.do) {
@@ -129,6 +157,8 @@ function take(rig: PaneRig, next: Exclude<Step, { do: 'crash' }>): void {
     case 'heard':
       alive[next.who % Math.max(1, alive.length)]?.send({ type: 'heard', kept: false });
       return;
+    case 'crash':
+      return;
     case 'held':
     case 'granted':
       alive[next.who % Math.max(1, alive.length)]?.send({ type: next.do, at: rig.clock.nowMs });
@@ -145,7 +175,13 @@ function answer(rig: PaneRig, body: RigBody, kind: 'good' | 'no' | 'retryable' |
     if (!stopped) body.over = true;
     for (let i = 0; i < times; i += 1) {
       if (kind === 'good' || kind === 'no')
-        body.send({ type: 'stage.done', run, attempt, at, result: kind === 'no' ? { outcome: 'unchanged' } : goodResult(rig, body) });
+        body.send({
+          type: 'stage.done',
+          run,
+          attempt,
+          at,
+          result: kind === 'no' ? { outcome: 'unchanged' } : goodResult(rig, body),
+        });
       else
         body.send({
           type: 'stage.failed',
@@ -182,6 +218,7 @@ async function quiesce(rig: PaneRig): Promise<void> {
     await microtasks();
     rig.judge();
   }
-  for (const [run, is] of Object.entries(rig.log.runs)) mustHold(is === 'ended', 'P1', () => `run ${run} has no end at the end of the day`);
+  for (const [run, is] of Object.entries(rig.log.runs))
+    mustHold(is === 'ended', 'P1', () => `run ${run} has no end at the end of the day`);
   judgeRest('pane', rig.state, rig.log);
 }

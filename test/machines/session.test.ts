@@ -1,10 +1,16 @@
+/* oxlint-disable typescript/no-unsafe-type-assertion -- xstate types the children of a session by the union of all logics */
 import { createActor, fromCallback, type Actor } from 'xstate';
 import { describe, expect, test } from 'vitest';
 import { createPaneMachine, type PaneMachine } from '../../src/machines/pane.ts';
 import type { StageInput } from '../../src/machines/pane-setup.ts';
 import type { PaneEmitted, PaneEvent } from '../../src/machines/pane-types.ts';
 import { recover } from '../../src/machines/recover.ts';
-import { createSessionMachine, type SessionEmitted, type SessionEvent, type SessionMachine } from '../../src/machines/session.ts';
+import {
+  createSessionMachine,
+  type SessionEmitted,
+  type SessionEvent,
+  type SessionMachine,
+} from '../../src/machines/session.ts';
 import { StepClock } from './pane-rig.ts';
 import { declarationOf, openState, shapes } from './rig.ts';
 
@@ -46,14 +52,19 @@ class SessionRig {
   spawn(...panes: string[]): void {
     this.send({ type: 'spawn', panes: panes.flatMap((pane) => recover(state, pane, 0) ?? []) });
     const { children } = this.actor.getSnapshot();
-    for (const pane of panes) (children[pane] as unknown as PaneRef | undefined)?.on('*', (emitted) => this.said.push(emitted));
+    for (const pane of panes)
+      (children[pane] as unknown as PaneRef | undefined)?.on('*', (emitted) => this.said.push(emitted));
     this.send({ type: 'start', panes });
   }
 
   get facts(): string[] {
     return this.said.flatMap((said) => {
       if (said.type !== 'fact') return [said.type];
-      return [said.fact.type === 'pane.phase' ? `${said.fact.pane} ${said.fact.phase} ${said.fact.generation}` : said.fact.type];
+      return [
+        said.fact.type === 'pane.phase'
+          ? `${said.fact.pane} ${said.fact.phase} ${said.fact.generation}`
+          : said.fact.type,
+      ];
     });
   }
 }

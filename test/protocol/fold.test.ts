@@ -1,3 +1,4 @@
+/* oxlint-disable typescript/no-unsafe-type-assertion -- a JSON round trip */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fold } from '../../src/protocol/fold.ts';
@@ -33,8 +34,15 @@ function declared(driven = true): PaneDeclaration {
 
 const opened: Fact = { type: 'session.opened', panes: { history: declared(), reply: declared(false) } };
 
-function added(id: string, text: string, more: Partial<Extract<Fact, { type: 'message.added' }>['message']> = {}): Fact {
-  return { type: 'message.added', message: { id, role: 'user', text, generation: 1, final: true, reply: 'none', ...more } };
+function added(
+  id: string,
+  text: string,
+  more: Partial<Extract<Fact, { type: 'message.added' }>['message']> = {},
+): Fact {
+  return {
+    type: 'message.added',
+    message: { id, role: 'user', text, generation: 1, final: true, reply: 'none', ...more },
+  };
 }
 
 function phase(run: string, name: string, more: Partial<Extract<Fact, { type: 'pane.phase' }>> = {}): Fact {
@@ -68,7 +76,9 @@ describe('messages in the view', () => {
 
   test('recorded text overwrites from its place, and is ignored beyond the known end', () => {
     const open = fromFacts([added('m1', 'abcd', { final: false })]);
-    expect(textOf(fromFacts([{ type: 'message.text', text: { message: 'm1', at: 2, add: 'XYZ' } }], open))).toBe('abXYZ');
+    expect(textOf(fromFacts([{ type: 'message.text', text: { message: 'm1', at: 2, add: 'XYZ' } }], open))).toBe(
+      'abXYZ',
+    );
     expect(textOf(fromFacts([{ type: 'message.text', text: { message: 'm1', at: 5, add: 'X' } }], open))).toBe('abcd');
   });
 
@@ -122,7 +132,10 @@ describe('messages in the view', () => {
 
   test('a cut message takes no more text, and an edit makes it whole again', () => {
     const cut = fromFacts([added('a', 'x'.repeat(limits.viewTextBytes + 1), { final: false })]);
-    const after = fromFacts([{ type: 'message.text', text: { message: 'a', at: limits.viewTextBytes, add: 'yy' } }], cut);
+    const after = fromFacts(
+      [{ type: 'message.text', text: { message: 'a', at: limits.viewTextBytes, add: 'yy' } }],
+      cut,
+    );
     expect(textOf(after)).toBe(textOf(cut));
     const edited = fromFacts([{ type: 'message.edited', message: 'a', text: 'short', generation: 2 }], after);
     expect(edited.messages[0]).toMatchObject({ text: 'short' });
@@ -173,8 +186,18 @@ describe('panes in the view', () => {
   });
 
   test('content comes with updated only, and a failing run leaves it alone', () => {
-    const good = fromFacts([opened, added('m', 'x'), phase('r1', 'evaluating'), phase('r1', 'updated', { content: { text: 'a' }, covers: 2 })]);
-    expect(good.panes['history']).toMatchObject({ content: { text: 'a' }, contentGeneration: 1, covers: 2, fresh: true });
+    const good = fromFacts([
+      opened,
+      added('m', 'x'),
+      phase('r1', 'evaluating'),
+      phase('r1', 'updated', { content: { text: 'a' }, covers: 2 }),
+    ]);
+    expect(good.panes['history']).toMatchObject({
+      content: { text: 'a' },
+      contentGeneration: 1,
+      covers: 2,
+      fresh: true,
+    });
     const error = { code: 'provider', message: 'x', retryable: true } as const;
     for (const [name, more] of [
       ['error', { error }],
@@ -182,14 +205,27 @@ describe('panes in the view', () => {
       ['cancelled', { reason: 'user' }],
       ['unchanged', { covers: 2 }],
     ] as const) {
-      const after = fromFacts([phase('r2', 'evaluating', { generation: 2 }), phase('r2', name, { generation: 2, ...more })], good);
-      expect(after.panes['history'], name).toMatchObject({ phase: name, content: { text: 'a' }, contentGeneration: 1, covers: 2 });
+      const after = fromFacts(
+        [phase('r2', 'evaluating', { generation: 2 }), phase('r2', name, { generation: 2, ...more })],
+        good,
+      );
+      expect(after.panes['history'], name).toMatchObject({
+        phase: name,
+        content: { text: 'a' },
+        contentGeneration: 1,
+        covers: 2,
+      });
     }
   });
 
   test('reason, error and retryAt belong to the phase that names them', () => {
     const error = { code: 'provider', message: 'x', retryable: true } as const;
-    const view = fromFacts([opened, phase('r', 'evaluating'), phase('r', 'retrying', { error, retryAt: at }), phase('r', 'evaluating', { attempt: 2 })]);
+    const view = fromFacts([
+      opened,
+      phase('r', 'evaluating'),
+      phase('r', 'retrying', { error, retryAt: at }),
+      phase('r', 'evaluating', { attempt: 2 }),
+    ]);
     expect(view.panes['history']).toMatchObject({ attempt: 2, error: null, retryAt: null, reason: null });
   });
 
@@ -203,7 +239,13 @@ describe('panes in the view', () => {
   });
 
   test('queued runs stand behind the current one, in order, until they begin or end', () => {
-    const view = fromFacts([opened, phase('r1', 'evaluating'), phase('r2', 'queued'), phase('r3', 'queued'), phase('r4', 'queued')]);
+    const view = fromFacts([
+      opened,
+      phase('r1', 'evaluating'),
+      phase('r2', 'queued'),
+      phase('r3', 'queued'),
+      phase('r4', 'queued'),
+    ]);
     expect(view.panes['history']).toMatchObject({ phase: 'evaluating', run: 'r1', queued: ['r2', 'r3', 'r4'] });
     const cancelled = fromFacts([phase('r3', 'cancelled', { reason: 'user' })], view);
     expect(cancelled.panes['history']).toMatchObject({ phase: 'evaluating', run: 'r1', queued: ['r2', 'r4'] });
@@ -218,12 +260,20 @@ describe('panes in the view', () => {
   });
 
   test('a keyed part keeps its run and version', () => {
-    const view = fromFacts([opened, { type: 'pane.content', pane: 'history', run: 'r', key: 'c1', value: 'text', version: 2 }]);
+    const view = fromFacts([
+      opened,
+      { type: 'pane.content', pane: 'history', run: 'r', key: 'c1', value: 'text', version: 2 },
+    ]);
     expect(view.panes['history']?.parts).toEqual({ c1: { value: 'text', version: 2, run: 'r' } });
   });
 
   test('tasks of an older run are ignored, and a new run begins without', () => {
-    const task = (id: string, run: string): Fact => ({ type: 'task', pane: 'history', run, task: { id, label: id, status: 'running', attempt: 1 } });
+    const task = (id: string, run: string): Fact => ({
+      type: 'task',
+      pane: 'history',
+      run,
+      task: { id, label: id, status: 'running', attempt: 1 },
+    });
     const view = fromFacts([opened, phase('r1', 'evaluating'), task('t1', 'r1'), task('t2', 'r0')]);
     expect(Object.keys(view.panes['history']?.tasks ?? {})).toEqual(['t1']);
     expect(fromFacts([phase('r2', 'evaluating')], view).panes['history']).toMatchObject({ tasks: {}, counts: null });
@@ -268,9 +318,21 @@ const fact: fc.Arbitrary<Fact> = fc.oneof(
       { requiredKeys: ['id', 'role', 'text', 'generation', 'final', 'reply'] },
     ),
   }),
-  fc.record({ type: fc.constant('message.text' as const), text: fc.record({ message: fc.constantFrom(...ids), at: fc.nat(30), add: text }) }),
-  fc.record({ type: fc.constant('message.ended' as const), message: fc.constantFrom(...ids), outcome: fc.constantFrom('complete' as const, 'failed' as const) }),
-  fc.record({ type: fc.constant('message.edited' as const), message: fc.constantFrom(...ids), text, generation: fc.nat(9) }),
+  fc.record({
+    type: fc.constant('message.text' as const),
+    text: fc.record({ message: fc.constantFrom(...ids), at: fc.nat(30), add: text }),
+  }),
+  fc.record({
+    type: fc.constant('message.ended' as const),
+    message: fc.constantFrom(...ids),
+    outcome: fc.constantFrom('complete' as const, 'failed' as const),
+  }),
+  fc.record({
+    type: fc.constant('message.edited' as const),
+    message: fc.constantFrom(...ids),
+    text,
+    generation: fc.nat(9),
+  }),
   fc.record({ type: fc.constant('message.removed' as const), message: fc.constantFrom(...ids), generation: fc.nat(9) }),
   fc.record(
     {
@@ -287,7 +349,14 @@ const fact: fc.Arbitrary<Fact> = fc.oneof(
     { requiredKeys: ['type', 'pane', 'run', 'generation', 'phase', 'attempt'] },
   ),
   fc.record({ type: fc.constant('pane.paused' as const), pane: fc.constant('history'), paused: fc.boolean() }),
-  fc.record({ type: fc.constant('pane.content' as const), pane: fc.constant('history'), run: fc.constantFrom(...runs), key: fc.constantFrom('k', '__proto__', 'constructor'), value: fc.constant(1), version: fc.nat(3) }),
+  fc.record({
+    type: fc.constant('pane.content' as const),
+    pane: fc.constant('history'),
+    run: fc.constantFrom(...runs),
+    key: fc.constantFrom('k', '__proto__', 'constructor'),
+    value: fc.constant(1),
+    version: fc.nat(3),
+  }),
   fc.record({
     type: fc.constant('task' as const),
     pane: fc.constant('history'),
@@ -325,7 +394,8 @@ describe('the fold', () => {
         const bytes = view.messages.reduce((sum, message) => sum + utf8Bytes(message.text), 0);
         expect(bytes).toBeLessThanOrEqual(limits.viewTextBytes);
         expect(view.earlier).toBeGreaterThanOrEqual(0);
-        for (const message of view.messages) if (message.cut === true) expect(Buffer.from(message.text).toString()).toBe(message.text);
+        for (const message of view.messages)
+          if (message.cut === true) expect(Buffer.from(message.text).toString()).toBe(message.text);
       }),
       { numRuns: 100 },
     );
@@ -344,7 +414,12 @@ describe('the fold', () => {
   });
 
   test('counts: done ≤ total = done + pending, total never decreases within a run', () => {
-    const task = fc.record({ id: fc.constantFrom('t1', 't2', 't3'), label: fc.constant('t'), status, attempt: fc.nat(2) });
+    const task = fc.record({
+      id: fc.constantFrom('t1', 't2', 't3'),
+      label: fc.constant('t'),
+      status,
+      attempt: fc.nat(2),
+    });
     fc.assert(
       fc.property(fc.array(task, { maxLength: 20 }), (tasks: Task[]) => {
         let view = fromFacts([opened, phase('r', 'imaging')]);

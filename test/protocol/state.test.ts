@@ -14,7 +14,11 @@ const on = (...facts: Fact[]) => foldFacts(base, facts);
 
 describe('foldState', () => {
   test('the view inside is the fold of the same records', () => {
-    const facts: Fact[] = [message('m', 1), phase('history', 'r', 'evaluating'), { type: 'session.closed', reason: 'closed' }];
+    const facts: Fact[] = [
+      message('m', 1),
+      phase('history', 'r', 'evaluating'),
+      { type: 'session.closed', reason: 'closed' },
+    ];
     let state = base;
     let view = base.view;
     for (const fact of facts) {
@@ -27,7 +31,11 @@ describe('foldState', () => {
   });
 
   test('survives JSON', () => {
-    const state = on(message('m', 1, { final: false }), phase('history', 'r', 'evaluating'), phase('history', 'q', 'queued', { input: { a: 1 } }));
+    const state = on(
+      message('m', 1, { final: false }),
+      phase('history', 'r', 'evaluating'),
+      phase('history', 'q', 'queued', { input: { a: 1 } }),
+    );
     expect(JSON.parse(JSON.stringify(state))).toEqual(state);
   });
 
@@ -39,8 +47,13 @@ describe('foldState', () => {
 
   test('session.opened declares; again it changes options and keeps what runs', () => {
     const working = on(phase('history', 'r', 'evaluating'));
-    const changed = foldFacts(working, [{ type: 'session.opened', panes: { history: declarationOf(shapes.history, { policy: 'latest' }) } }]);
-    expect(history(changed)).toEqual({ ...history(working), declaration: declarationOf(shapes.history, { policy: 'latest' }) });
+    const changed = foldFacts(working, [
+      { type: 'session.opened', panes: { history: declarationOf(shapes.history, { policy: 'latest' }) } },
+    ]);
+    expect(history(changed)).toEqual({
+      ...history(working),
+      declaration: declarationOf(shapes.history, { policy: 'latest' }),
+    });
   });
 });
 
@@ -88,13 +101,23 @@ describe('runs', () => {
   test('a stage is kept in retrying and cancelling; paused may name the next one', () => {
     const retrying = on(phase('history', 'r', 'evaluating'), phase('history', 'r', 'retrying'));
     expect(history(retrying).stage).toBe('evaluating');
-    expect(history(foldFacts(retrying, [phase('history', 'r', 'paused', { stage: 'summarizing' })])).stage).toBe('summarizing');
+    expect(history(foldFacts(retrying, [phase('history', 'r', 'paused', { stage: 'summarizing' })])).stage).toBe(
+      'summarizing',
+    );
   });
 
   test('input, of and checkpoint stay with their run', () => {
-    const state = on(phase('history', 'r', 'evaluating', { input: { a: 1 }, of: 'r0' }), phase('history', 'r', 'summarizing', { checkpoint: { b: 2 } }));
+    const state = on(
+      phase('history', 'r', 'evaluating', { input: { a: 1 }, of: 'r0' }),
+      phase('history', 'r', 'summarizing', { checkpoint: { b: 2 } }),
+    );
     expect(history(state)).toMatchObject({ input: { a: 1 }, of: 'r0', checkpoint: { b: 2 } });
-    expect(history(foldFacts(state, [phase('history', 'r2', 'evaluating')]))).toMatchObject({ input: null, of: null, checkpoint: null, past: ['r'] });
+    expect(history(foldFacts(state, [phase('history', 'r2', 'evaluating')]))).toMatchObject({
+      input: null,
+      of: null,
+      checkpoint: null,
+      past: ['r'],
+    });
   });
 
   test('a queued run brings its input when it begins, and leaves the queue when it is cancelled', () => {
@@ -114,7 +137,11 @@ describe('runs', () => {
   });
 
   test('queued again is the same place with the newer input', () => {
-    const state = on(phase('history', 'r', 'evaluating'), phase('history', 'q', 'queued', { input: {} }), phase('history', 'q', 'queued', { input: { a: 2 } }));
+    const state = on(
+      phase('history', 'r', 'evaluating'),
+      phase('history', 'q', 'queued', { input: {} }),
+      phase('history', 'q', 'queued', { input: { a: 2 } }),
+    );
     expect(history(state).queue).toMatchObject([{ run: 'q', input: { a: 2 } }]);
     expect(state.view.panes['history']?.queued).toEqual(['q']);
   });

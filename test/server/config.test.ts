@@ -57,6 +57,7 @@ describe('defaults', () => {
         framesPerSecond: 500,
       },
       auth: { tokens: [], origins: [] },
+      warnings: [],
       log: { level: 'info' },
     });
   });

@@ -45,6 +45,8 @@ interface PaneLog {
   declaration: PaneDeclaration;
   current: string | null;
   generation: number;
+  /** Its policy was `queue` once. */
+  queues: boolean;
 }
 
 /** P1, P2, P3 and the form of the records, for one life of a session. */
@@ -61,7 +63,12 @@ export function checkRecords(life: Life, report: Report): void {
     at = record.at;
     if (record.type === 'session.opened') {
       for (const [name, declaration] of Object.entries(record.panes))
-        panes.set(name, { ...(panes.get(name) ?? { current: null }), declaration, generation: -1 });
+        panes.set(name, {
+          current: panes.get(name)?.current ?? null,
+          queues: declaration.policy === 'queue' || panes.get(name)?.queues === true,
+          declaration,
+          generation: -1,
+        });
     } else if (record.type === 'pane.phase') {
       const pane = panes.get(record.pane);
       if (pane === undefined) report('order', `record ${record.seq} of pane ${record.pane}, which is not declared`);
@@ -114,7 +121,9 @@ function checkPhase(
     run.firstSeq = record.seq;
   }
   const { policy, driven } = pane.declaration;
-  if ((policy === 'supersede' || policy === 'latest') && record.generation < pane.generation)
+  // What was queued before the policy changed comes in its turn, however old.
+  const lined = run.queued && pane.queues;
+  if ((policy === 'supersede' || policy === 'latest') && record.generation < pane.generation && !lined)
     report('P3', `${where}: generation ${record.generation} after ${pane.generation}`);
   pane.generation = Math.max(pane.generation, record.generation);
   if (isWorking(record.phase)) run.sees ??= state.view.transcript;

@@ -10,7 +10,7 @@ import { Batch } from '../../src/server/stream.ts';
 import type { Session as RealSession } from '../../src/server/sessions/session.ts';
 import type { Command } from '../../src/protocol/commands.ts';
 import { opsOf, simulate } from './run.ts';
-import type { Wrap } from './world.ts';
+import { passivateAfterMs, type Wrap } from './world.ts';
 
 /** Which sabotage of `Session` is on: it cannot be reached through a port. */
 const sabotage = vi.hoisted(() => ({ session: '' }));
@@ -248,16 +248,19 @@ const mutants: { what: string; wrap: Wrap; session?: string; by: string[] }[] = 
     by: ['P9'],
   },
   {
-    what: 'timers that cannot be cleared',
+    what: 'a timer that is left behind',
     wrap: {
       clock: (clock) => ({
         now: () => clock.now(),
-        setTimeout: (fn, ms) => clock.setTimeout(fn, ms === 30_000 ? ms * 20 : ms),
-        clearTimeout() {},
+        setTimeout: (fn, ms) => {
+          if (ms === passivateAfterMs / 4) clock.setTimeout(() => undefined, 86_400_000);
+          return clock.setTimeout(fn, ms);
+        },
+        clearTimeout: (timer) => clock.clearTimeout(timer),
         defer: (fn) => clock.defer(fn),
       }),
     },
-    by: ['leak', 'log', 'P1', 'P2'],
+    by: ['leak'],
   },
 ];
 

@@ -35,6 +35,31 @@ const once: { what: string; seed: number; ops: Op[] }[] = [
     ],
   },
   {
+    what: '[P4] a delta is not acked by the record of something else, before its message is durable',
+    seed: 20_041,
+    ops: [
+      { op: 'say', s: 0, via: 0 },
+      { op: 'advance', ms: 20 },
+      { op: 'crash', downMs: 0 },
+      { op: 'stream', s: 0, role: 'user' },
+      { op: 'delta', s: 0, pick: 6, how: 'next', ack: true },
+      { op: 'advance', ms: 200 },
+      { op: 'crash', downMs: 1_500 },
+    ],
+  },
+  {
+    what: '[P4] … also when the crash comes at once',
+    seed: 21_192,
+    ops: [
+      { op: 'options', s: 0, pane: 0, options: {} },
+      { op: 'say', s: 1, via: 0, stale: true },
+      { op: 'stream', s: 1, role: 'assistant' },
+      { op: 'delta', s: 1, pick: 7, how: 'torn', ack: true },
+      { op: 'advance', ms: 20 },
+      { op: 'crash', downMs: 0 },
+    ],
+  },
+  {
     what: '[R11] a clock that jumps back does not keep sessions in memory',
     seed: 27,
     ops: [{ op: 'jump', ms: -3_600_000 }],

@@ -141,3 +141,9 @@ export class Drafts {
     return { type: 'live', session, pane: writer[0], run: draft.run, attempt: writer[1].attempt, text };
   }
 }
+
+/** How a message ends whose run ends in this phase. */
+export function outcomeOf(phase: string): Outcome {
+  if (phase === 'updated' || phase === 'unchanged') return 'complete';
+  return phase === 'cancelled' ? 'stopped' : 'failed';
+}

@@ -1,7 +1,7 @@
 import { createActor, type Actor } from 'xstate';
 import { decide } from '../../machines/decide.ts';
 import type { Decision, Knowledge } from '../../machines/decision.ts';
-import { drivenPanes, isOpen, isUnfinished, owesRun, replyHold } from '../../machines/derive.ts';
+import { drivenPanes, isOpen, isUnfinished, panesToWake, replyHold } from '../../machines/derive.ts';
 import type { PaneEmitted } from '../../machines/pane-types.ts';
 import type { StageInput } from '../../machines/pane-setup.ts';
 import { chartOptions, recover, recoveryFacts } from '../../machines/recover.ts';
@@ -10,11 +10,11 @@ import type { Clock, Ids } from '../../ports/clock.ts';
 import type { Command } from '../../protocol/commands.ts';
 import type { WireError } from '../../protocol/codes.ts';
 import type { LiveFrame } from '../../protocol/frames.ts';
-import { isTerminal, type Outcome } from '../../protocol/names.ts';
+import { isTerminal } from '../../protocol/names.ts';
 import type { Fact, PhaseFact, Rec } from '../../protocol/records.ts';
 import { foldState, type State } from '../../protocol/state.ts';
 import type { Draft } from './draft.ts';
-import { Drafts, type DraftOwner } from './drafts.ts';
+import { Drafts, outcomeOf, type DraftOwner } from './drafts.ts';
 import type { GateEvents } from './gate-events.ts';
 import { LiveState } from './live-state.ts';
 import type { Turn } from './turn.ts';
@@ -128,18 +128,7 @@ export class Gate {
       for (const [message, open] of Object.entries(this.proposed.private.open)) {
         if (open.run === null) this.#drafts.openApp(message, texts.get(message) ?? '');
       }
-      const { panes, transcript } = this.proposed.view;
-      const due = Object.keys(panes).filter((name) => {
-        const pane = this.proposed.private.panes[name];
-        const view = panes[name];
-        return pane !== undefined && view !== undefined && owesRun(view, pane, transcript);
-      });
-      const busy = Object.keys(panes).filter((name) => {
-        const view = panes[name];
-        return (
-          view !== undefined && ((isOpen(view) && view.phase !== 'paused') || (view.queued.length > 0 && !view.paused))
-        );
-      });
+      const { busy, due } = panesToWake(this.proposed);
       this.#ensure([...busy, ...due]);
       if (due.length > 0) this.#fanOut(due);
     });
@@ -415,9 +404,4 @@ export class Gate {
     const { session, seq } = this.proposed.view;
     this.#events.live({ type: 'live', session, ...frame }, seq);
   }
-}
-
-function outcomeOf(phase: string): Outcome {
-  if (phase === 'updated' || phase === 'unchanged') return 'complete';
-  return phase === 'cancelled' ? 'stopped' : 'failed';
 }
