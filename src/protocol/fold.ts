@@ -101,8 +101,13 @@ function addMessage(view: View, record: Rec & { type: 'message.added' }): View {
     outcome: final && role === 'assistant' ? 'complete' : null,
   };
   if (replaces !== undefined) message.replaces = replaces;
-  const added = fit({ ...view, generation, messages: [...view.messages, message] });
-  return final ? endMessage(added, id, record.seq, message.outcome) : added;
+  const messages = [...view.messages, message];
+  totals.set(messages, totalBytes(view.messages) + messageBytes(message));
+  const added = fit({ ...view, generation, messages });
+  if (!final) return added;
+  // It is there as it ends: only what it replaces and the transcript are left to do.
+  const whole = replaces !== undefined && text !== '' ? removeMessage(added, replaces) : added;
+  return moveTranscript(whole, record.seq);
 }
 
 function endMessage(view: View, id: string, seq: number, outcome: Message['outcome']): View {
@@ -118,7 +123,11 @@ function endMessage(view: View, id: string, seq: number, outcome: Message['outco
 function changeMessage(view: View, id: string, change: (old: Message) => Message): View {
   const index = view.messages.findIndex((message) => message.id === id);
   const old = view.messages[index];
-  return old === undefined ? view : fit({ ...view, messages: view.messages.with(index, change(old)) });
+  if (old === undefined) return view;
+  const changed = change(old);
+  const messages = view.messages.with(index, changed);
+  totals.set(messages, totalBytes(view.messages) - messageBytes(old) + messageBytes(changed));
+  return fit({ ...view, messages });
 }
 
 function removeMessage(view: View, id: string): View {
@@ -129,19 +138,31 @@ function removeMessage(view: View, id: string): View {
 
 /** Keeps the newest messages that fit in the view's limits, at least one; a single message too long for it is cut. */
 function fit(view: View): View {
-  let bytes = 0;
-  let from = view.messages.length;
-  while (from > 0 && view.messages.length - from < limits.viewMessages) {
-    const message = view.messages[from - 1];
-    if (message === undefined) break;
-    bytes += messageBytes(message);
-    if (bytes > limits.viewTextBytes) break;
-    from -= 1;
+  const { messages } = view;
+  let bytes = totalBytes(messages);
+  let from = 0;
+  while (from < messages.length && (messages.length - from > limits.viewMessages || bytes > limits.viewTextBytes)) {
+    const message = messages[from];
+    if (message !== undefined) bytes -= messageBytes(message);
+    from += 1;
   }
   if (from === 0) return view;
-  const last = view.messages.at(-1);
-  const messages = from === view.messages.length && last !== undefined ? [cutMessage(last)] : view.messages.slice(from);
-  return { ...view, messages, earlier: view.earlier + view.messages.length - messages.length };
+  const last = messages.at(-1);
+  const kept = from === messages.length && last !== undefined ? [cutMessage(last)] : messages.slice(from);
+  if (from < messages.length) totals.set(kept, bytes);
+  return { ...view, messages: kept, earlier: view.earlier + messages.length - kept.length };
+}
+
+/** Text of a list of messages in bytes, remembered, so that one more message is not a reason to add all of them up again. */
+const totals = new WeakMap<readonly Message[], number>();
+
+function totalBytes(messages: readonly Message[]): number {
+  let bytes = totals.get(messages);
+  if (bytes === undefined) {
+    bytes = messages.reduce((sum, message) => sum + messageBytes(message), 0);
+    totals.set(messages, bytes);
+  }
+  return bytes;
 }
 
 const bytesOf = new WeakMap<Message, number>();

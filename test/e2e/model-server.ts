@@ -2,7 +2,7 @@ import { cases } from '../support/hostile-cases.ts';
 import { startHostileServer, type Exchange, type Script } from '../support/hostile-server.ts';
 
 /** What the program asks a model for. `evaluate-*`: the YES/NO question of the pane. */
-export type Need = 'reply' | 'evaluate-history' | 'evaluate-scene' | 'summarize' | 'describe' | 'image';
+export type Need = 'reply' | 'evaluate-history' | 'evaluate-scene' | 'summarize' | 'describe' | 'image' | 'models';
 
 /** A scripted OpenAI-compatible server that knows which stage asks. */
 export interface ModelServer {
@@ -39,6 +39,8 @@ export function configFor(models: Pick<ModelServer, 'baseUrl' | 'origin'>, more:
   };
 }
 
+const modelNames = ['m', 'm-reply', 'm-evaluate', 'm-summarize', 'm-describe', 'm-image'];
+
 /** Starts one whose answers are all good and immediate. */
 export async function startModelServer(): Promise<ModelServer> {
   const server = await startHostileServer();
@@ -49,6 +51,7 @@ export async function startModelServer(): Promise<ModelServer> {
     ['summarize', [cases.stream(['Ines reached the glasshouse.'])]],
     ['describe', [cases.stream(['A glasshouse in the snow at night.'])]],
     ['image', [cases.imageB64()]],
+    ['models', [cases.json({ data: modelNames.map((id) => ({ id })) })]],
   ]);
   const asked = new Map<Need, Exchange[]>();
   const taken = new Map<Need, number>();
@@ -85,6 +88,7 @@ export async function startModelServer(): Promise<ModelServer> {
 
 function needOf({ path, json }: Exchange): Need | undefined {
   if (path.startsWith('/v1/images/')) return 'image';
+  if (path === '/v1/models') return 'models';
   const model = typeof json === 'object' && json !== null && 'model' in json ? json.model : undefined;
   switch (model) {
     case 'm-reply':

@@ -225,13 +225,14 @@ const mutants: { what: string; wrap: Wrap; session?: string; by: string[] }[] = 
   {
     what: 'a provider that never hears of an abort',
     wrap: {
-      text: (text) => ({
+      text: (text, world) => ({
         host: text.host,
         engine: (stage) => text.engine(stage),
-        stream: (request, _signal, report) => text.stream(request, new AbortController().signal, report),
+        stream: (request, signal, report) =>
+          text.stream(request, world.alias(new AbortController().signal, signal), report),
       }),
     },
-    by: ['P7', 'leak'],
+    by: ['P7'],
   },
   { what: 'a pane that takes a failure for "nothing new"', wrap: { panes: forgivingPanes }, by: ['P8'] },
   { what: 'limits without priorities', wrap: { limits: fairLimits }, by: ['P9'] },

@@ -45,7 +45,7 @@ export interface Sent {
 export interface Wrap {
   journal?: (journal: Journal, world: World) => Journal;
   host?: (host: SessionHost, world: World) => SessionHost;
-  text?: (text: TextModel) => TextModel;
+  text?: (text: TextModel, world: World) => TextModel;
   limits?: (limits: Limits) => Limits;
   clock?: (clock: Clock) => Clock;
   panes?: (panes: PaneDefinition[]) => PaneDefinition[];
@@ -174,7 +174,7 @@ export class World implements ClientWorld {
       maxSessions: 8,
       passivateAfterMs,
       world: {
-        text: this.wrap.text?.(text) ?? text,
+        text: this.wrap.text?.(text, this) ?? text,
         image: new SimImage(models),
         limits: this.#watched(this.wrap.limits?.(limits) ?? limits),
         clock: wrapped,
@@ -277,6 +277,13 @@ export class World implements ClientWorld {
   }
 
   // ---- parts
+
+  /** A signal of a sabotage, in the place of the real one. */
+  alias(signal: AbortSignal, real: AbortSignal): AbortSignal {
+    const owner = this.#signals.get(real);
+    if (owner !== undefined) this.#signals.set(signal, owner);
+    return signal;
+  }
 
   #makeIds(): Ids {
     return {

@@ -35,6 +35,9 @@ export class LiveSessions {
   readonly #options: LiveSessionsOptions;
   readonly #fault: (session: string, error: unknown) => Refused;
   #sweepTimer: unknown;
+  /** Used since the last sweep, and in the interval before it: whose actors are given up first. */
+  #usedNow = new Set<LiveSession>();
+  #usedBefore = new Set<LiveSession>();
   #sweeps = 0;
   #stopped = false;
 
@@ -115,6 +118,7 @@ export class LiveSessions {
     }
     const live: LiveSession = { session, usedSweep: this.#sweeps, lane: Promise.resolve(), asked: 0 };
     this.#live.set(id, live);
+    this.#usedNow.add(live);
     this.#gauge();
     this.#sweepLater();
     session.begin(texts);
@@ -136,6 +140,7 @@ export class LiveSessions {
     const { id } = live.session;
     live.usedSweep = this.#sweeps;
     if (this.#live.get(id) !== live) return;
+    this.#usedNow.add(live);
     this.#live.delete(id);
     this.#live.set(id, live);
   }
@@ -167,16 +172,26 @@ export class LiveSessions {
 
   #sweep(): void {
     this.#sweeps += 1;
+    this.#rest();
     for (const live of this.#live.values()) {
       // The sweep that comes first after the use does not count: it may come at once.
       if (this.#sweeps - live.usedSweep <= sweepsToPassivate) break;
       if (isIdle(live)) this.#passivate(live.session);
-      else {
-        // A watched session keeps its state in memory and gives up its actor; a busy one is looked at again later.
-        if (live.session.quiet && live.session.gate.awake) live.session.gate.stop();
-        this.#touch(live);
-      }
+      // Watched or at work: looked at again later.
+      else this.#touch(live);
     }
+  }
+
+  /** Sessions without work give up their actor, the larger half of their memory; their state stays for who comes next. */
+  #rest(): void {
+    const busy = new Set<LiveSession>();
+    for (const live of this.#usedBefore) {
+      if (this.#usedNow.has(live) || this.#live.get(live.session.id) !== live) continue;
+      if (!live.session.quiet) busy.add(live);
+      else if (live.session.gate.awake) live.session.gate.stop();
+    }
+    this.#usedBefore = new Set([...this.#usedNow, ...busy]);
+    this.#usedNow = new Set();
   }
 
   #passivate(session: Session): void {
