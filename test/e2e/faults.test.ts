@@ -178,8 +178,8 @@ function mounts(): boolean {
   const probe = `/tmp/mullion-e2e-mount-${process.pid}`;
   try {
     mkdirSync(probe);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', probe], { stdio: 'ignore' });
-    execFileSync('umount', [probe], { stdio: 'ignore' });
+    asRoot('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', probe]);
+    asRoot('umount', [probe]);
     return true;
   } catch {
     return false;
@@ -190,6 +190,10 @@ function mounts(): boolean {
 
 /** Unmounted before the folder is removed: what is registered last runs first. */
 function mount(path: string): void {
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', path]);
-  onTestFinished(() => void execFileSync('umount', ['-l', path]));
+  asRoot('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', path]);
+  onTestFinished(() => asRoot('umount', ['-l', path]));
+}
+
+function asRoot(command: string, args: readonly string[]): void {
+  execFileSync(command, args, { stdio: 'ignore' });
 }

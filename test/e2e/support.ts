@@ -7,7 +7,7 @@ import { configFor, startModelServer, type ModelServer } from './model-server.ts
 import { start, startServer, type Exit, type ServerProcess } from './process.ts';
 import { Wire, type Seen } from './wire.ts';
 
-export { isQuiet, nothingSeen, Wire, type Seen } from './wire.ts';
+export { Wire } from './wire.ts';
 export { root, type ServerProcess } from './process.ts';
 export type { ModelServer } from './model-server.ts';
 
