@@ -25,6 +25,7 @@ async function ask(stage: string, material: Partial<TextRequest['material']>, si
 
 const words = (text: string) => text.split(/\s+/).length;
 const story = messagesOf(english);
+const sample = { role: 'assistant', generation: 1, at: '', final: true, outcome: 'complete' } as const;
 
 describe('summarize', () => {
   it('tells the story in order, in whole sentences, without small talk', async () => {
@@ -58,7 +59,7 @@ describe('summarize', () => {
     const reply = await ask('reply', { messages: story });
     const alone = await ask('summarize', { messages: story });
     for (const text of [reply, reply.slice(0, 30)]) {
-      const note: (typeof story)[number] = { ...first, id: "note", role: "assistant", text };
+      const note = { ...sample, id: 'note', text };
       expect(await ask('summarize', { messages: [...story, note] })).toBe(alone);
     }
     expect(alone).not.toContain('offline engine');
