@@ -97,15 +97,15 @@ function updateFoot(parts, name, title, pane, view, live, context, act) {
 
 function updateBody(name, body, pane, view, live, stale) {
   if (pane.kind === 'scene' || name === 'scene') return updateScene(body, pane, view, live, stale);
-  if (pane.kind === 'history' || name === 'history') return updateStory(body, pane);
+  if (pane.kind === 'history' || name === 'history') return updateStory(body, pane, view);
   return updatePlain(body, pane);
 }
 
 const words = (...values) => values.find((value) => typeof value === 'string' && value !== '') ?? '';
 
-function updateStory(body, pane) {
+function updateStory(body, pane, view) {
   const text = words(pane.content?.text, pane.content?.summary);
-  if (text === '') return blank(body, 'Nothing has happened yet. The summary starts with your first message.');
+  if (text === '') return blank(body, firstWords(pane, view, 'summary', 'Nothing has happened yet. The summary starts with your first message.'));
   const threads = Array.isArray(pane.content.threads) ? pane.content.threads.filter((line) => typeof line === 'string') : [];
   rebuild(body, JSON.stringify([text, threads]), () => {
     const prose = el('div', { class: 'prose' });
@@ -116,15 +116,22 @@ function updateStory(body, pane) {
   });
 }
 
+/** What stands where content will be: what is true now, not what was true before the first message. */
+function firstWords(pane, view, thing, beforeAll) {
+  if (view.messages.length === 0) return beforeAll;
+  return isBusy(pane) ? `The first ${thing} is on its way.` : `No ${thing} yet.`;
+}
+
 function updateScene(body, pane, view, live, stale) {
   const description = words(pane.content?.description, pane.content?.text);
   const image = words(pane.content?.image);
-  rebuild(body, JSON.stringify(['scene', description, image]), () => {
+  const first = firstWords(pane, view, 'picture', 'The first picture appears after the first reply.');
+  rebuild(body, JSON.stringify(['scene', description, image, description === '' ? first : '']), () => {
     const picture = el('div', { class: image === '' ? 'picture blank' : 'picture' });
     if (image !== '') picture.append(showPicture(el('img', { alt: description }), image));
     const note =
       description === ''
-        ? el('p', { class: 'note' }, 'The first picture appears after the first reply.')
+        ? el('p', { class: 'note' }, first)
         : el('p', { class: 'prose' }, description);
     return [el('div', { class: 'scene' }, picture, note)];
   });

@@ -80,7 +80,7 @@ function working(phase, pane, live, now) {
     const { reason, position } = live.wait;
     if (reason === 'queue') return { text: position === undefined ? 'queued' : `queued #${position}`, icon: 'i-queue' };
     if (reason === 'rate-limit') return { text: 'queued, rate limit', icon: 'i-queue' };
-    return { text: reason === 'yielded' ? 'queued, the reply goes first' : 'queued, server restarts', icon: 'i-queue' };
+    return { text: reason === 'yielded' ? 'queued, the reply goes first' : 'queued, earlier run stops', icon: 'i-queue' };
   }
   const text = phase.replaceAll('_', ' ');
   const number = freshProgress(live, now);

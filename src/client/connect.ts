@@ -190,7 +190,7 @@ class Client implements MullionClient {
     if (error.retryable) {
       const waitMs = Math.max(resubscribeMs, error.retryAfterMs ?? 0);
       this.#cancelResubscribe = this.#clock.after(waitMs, () => this.#follow(this.#store.cursor));
-    }
+    } else this.#store.forget();
     this.#nowLive({ error, caughtUp: this.#state.caughtUp });
   }
 

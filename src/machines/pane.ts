@@ -51,8 +51,10 @@ function workingState(chart: PaneSetup, act: Act, shape: PaneShape, does: PaneAc
             after: { timeout: failed },
             on: { 'stage.started': { actions: does.clockStarts }, held: { target: 'held', actions: does.clockStops } },
           },
+          // In a queue for a slot: nothing has been asked of the provider, so a pause need not wait for the end of the stage.
           held: {
             on: {
+              pause: { target: '#pane.paused', actions: does.wantPause },
               granted: { target: 'running', actions: does.clockGoesOn },
               // The attempt is over, and with it its place in the queue.
               'stage.failed': 'running',

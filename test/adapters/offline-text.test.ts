@@ -55,6 +55,13 @@ describe('summarize', () => {
     expect(text).not.toBe('');
   });
 
+  it('keeps an underscore inside a word, and drops one that is markup', async () => {
+    const text = 'Marta sets LAMP_OIL_LEVEL on the _old_ brass dial of the lighthouse before the storm.';
+    const summary = await ask('summarize', { messages: [{ ...sample, id: 'm1', text }] });
+    expect(summary).toContain('LAMP_OIL_LEVEL');
+    expect(summary).toContain('the old brass');
+  });
+
   it('leaves out what the offline reply has said about itself, whole or cut short', async () => {
     const reply = await ask('reply', { messages: story });
     const alone = await ask('summarize', { messages: story });

@@ -371,6 +371,18 @@ test('an absent session: NOT_FOUND in the state, followed as soon as session.ope
   expect(client.getSnapshot()).toMatchObject({ status: 'live', error: null });
 });
 
+test('a session that is gone when the connection comes back: the view is emptied', () => {
+  const { client, sockets, clock } = live();
+  sockets.last().fall();
+  clock.advance(60_000);
+  const socket = sockets.last();
+  socket.accept();
+  const error = { code: 'NOT_FOUND', message: 'no session chat-7', retryable: false };
+  socket.say({ type: 'error', id: idOf(socket.of('subscribe')[0]), error, fatal: false });
+  expect(client.getSnapshot()).toMatchObject({ status: 'live', error: { code: 'NOT_FOUND' } });
+  expect(client.getSnapshot().view).toEqual(emptyView('chat-7'));
+});
+
 test('a subscription refused for a while is tried again after retryAfterMs', () => {
   const { client, sockets, clock } = start();
   const socket = sockets.last();

@@ -368,6 +368,20 @@ describe('timeouts', () => {
     expect(rig.phases.at(-1)).toBe('error');
   });
 
+  test('a pause acts at once on a run that stands in a queue for a slot; resume goes on with the same stage', () => {
+    const rig = rigIn('working', history, { timeoutMs: 10_000 });
+    rig.tick(4_000);
+    rig.tell({ type: 'held', at: rig.clock.nowMs });
+    rig.pause();
+    expect(rig.phases.at(-1)).toBe('paused');
+    expect(rig.unwinding).toHaveLength(1);
+    rig.tick(60_000);
+    rig.unwind();
+    rig.resume();
+    expect(rig.phases.at(-1)).toBe('evaluating');
+    expect(rig.body?.input.attempt).toBe(1);
+  });
+
   test('an attempt that fails in the queue takes its standstill with it', () => {
     const rig = rigIn('working', history, { timeoutMs: 10_000 });
     rig.tell({ type: 'held', at: rig.clock.nowMs });

@@ -35,13 +35,17 @@ export function isDense(text: string): boolean {
 
 /** Text without Markdown signs and code, one paragraph a line. */
 export function plainText(text: string): string {
-  return text
-    .replace(/```[\s\S]{0,8000}?(?:```|$)/gu, '\n')
-    .replace(/!\[[^\]\n]{0,300}\]\([^)\s]{0,300}\)/gu, ' ')
-    .replace(/\[([^\]\n]{1,300})\]\([^)\s]{1,300}\)/gu, '$1')
-    .replace(/^[ \t]{0,8}(?:#{1,6}|>+|[-*+]|\d{1,3}\.)[ \t]+/gmu, '')
-    .replace(/[*_`~]{1,3}/gu, '')
-    .replace(/[^\S\n]+/gu, ' ');
+  return (
+    text
+      .replace(/```[\s\S]{0,8000}?(?:```|$)/gu, '\n')
+      .replace(/!\[[^\]\n]{0,300}\]\([^)\s]{0,300}\)/gu, ' ')
+      .replace(/\[([^\]\n]{1,300})\]\([^)\s]{1,300}\)/gu, '$1')
+      .replace(/^[ \t]{0,8}(?:#{1,6}|>+|[-*+]|\d{1,3}\.)[ \t]+/gmu, '')
+      .replace(/[*`~]{1,3}/gu, '')
+      // Not inside a word: OPENAI_BASE_URL is one.
+      .replace(/(?<![\p{L}\p{N}])_{1,3}|_{1,3}(?![\p{L}\p{N}])/gu, '')
+      .replace(/[^\S\n]+/gu, ' ')
+  );
 }
 
 /** The sentences of a text, trimmed. Joins again what the segmenter cuts at abbreviations and after `"Stop!" she said`. */
