@@ -1,4 +1,4 @@
-// Start of the CLI: `node dist/server/main.js serve --port 0` with an empty data folder, from spawn until its line `mullion listening on …`.
+// Start of the CLI: `node dist/mullion.js serve --port 0` with an empty data folder, from spawn until its line `mullion listening on …`.
 //
 // Controls in the same loop: `node -e 0` until it exits; a bare node:http server until its line. What `dist` holds is copied first, so that a
 // build by others does not come in between; without `dist` the bench fails: `npm run build`.
@@ -15,7 +15,7 @@ import { header, interleave, judge, spread } from './support/stats.ts';
 
 const rounds = Number(process.argv[2] ?? 9);
 const root = fileURLToPath(new URL('..', import.meta.url));
-if (!existsSync(join(root, 'dist/server/main.js'))) throw new Error('no dist: run `npm run build` first');
+if (!existsSync(join(root, 'dist/mullion.js'))) throw new Error('no dist: run `npm run build` first');
 const folder = benchFolder();
 cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
 copyFileSync(join(root, 'package.json'), join(folder, 'package.json'));
@@ -44,7 +44,7 @@ async function start(args: string[], ready?: string): Promise<number> {
 }
 
 const bare = `require('node:http').createServer().listen(0, '127.0.0.1', () => console.log('listening'))`;
-const main = join(folder, 'dist/server/main.js');
+const main = join(folder, 'dist/mullion.js');
 const modes = {
   'node -e 0': () => start(['-e', '0']),
   'bare http server': () => start(['-e', bare], 'listening'),

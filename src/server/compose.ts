@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { openDiskAssets } from '../adapters/assets-disk.ts';
 import { openSqliteJournal } from '../adapters/journal-sqlite.ts';
 import { historyPane, replyPane, scenePane } from '../panes/index.ts';
@@ -15,6 +14,7 @@ import type { Config } from './config.ts';
 import { imageEngine, preloadEngines, textEngine } from './engines.ts';
 import { createLimits } from './limits.ts';
 import { silentLogger, type Logger } from './logger.ts';
+import { packageRoot } from './package-root.ts';
 import { createHttpEdge, type HttpEdge } from './server.ts';
 import { Sessions } from './sessions/sessions.ts';
 import { createMetrics, type Metrics } from './telemetry.ts';
@@ -43,8 +43,6 @@ export interface Composed {
   close(graceMs?: number): Promise<void>;
 }
 
-/** This file is `src/server/…` or `dist/server/…`: the package is two folders up. */
-const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 const expireEveryMs = 600_000;
 
 /** Wires one server from its configuration. Throws JournalError when the data folder cannot be used. */

@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { JournalError } from '../ports/errors.ts';
 import { runCheck } from './check.ts';
@@ -10,6 +9,7 @@ import { ConfigError, loadConfig, secretsOf, type Config, type Flags } from './c
 import { probesOf } from './engines.ts';
 import { createLog, createScrub } from './log.ts';
 import { silentLogger } from './logger.ts';
+import { packageVersion } from './package-root.ts';
 import { runReplay } from './replay.ts';
 
 /** A stop ends within this, whatever hangs. */
@@ -23,7 +23,7 @@ async function run(asked: CliCommand): Promise<number> {
       process.stdout.write(`${asked.text}\n`);
       return 0;
     case 'version':
-      process.stdout.write(`${version()}\n`);
+      process.stdout.write(`${packageVersion()}\n`);
       return 0;
     case 'refused':
       process.stderr.write(`mullion: ${asked.message}\n`);
@@ -109,9 +109,4 @@ async function startServer(config: Config) {
       path.startsWith('/v1/assets/') ? join(config.data, path.slice('/v1/'.length)) : undefined,
     close: () => server.close(),
   };
-}
-
-function version(): string {
-  const file: unknown = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-  return typeof file === 'object' && file !== null && 'version' in file ? String(file.version) : 'unknown';
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 /** The package: two folders above `test/e2e`. */
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 /** The compiled program, as `bin` in package.json names it. */
-export const program = `${root}dist/server/main.js`;
+export const program = `${root}dist/mullion.js`;
 
 /** Longest wait for the listening line, ms: the machine may be busy. */
 const listenWithinMs = 20_000;
