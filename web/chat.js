@@ -132,12 +132,17 @@ function updateRow({ node, parts, role }, message, number, text, { view, reply, 
 function factsOf(message, last, reply, context) {
   if (!message.final || message.role !== 'assistant') return null;
   const retry = last && reply !== undefined && !isBusy(reply) && !context.asking;
-  if (message.outcome === 'stopped') return { icon: 'i-cancel', text: 'stopped by you', retry: retry && 'Retry reply' };
+  if (message.outcome === 'stopped') return { icon: 'i-cancel', text: stoppedBy(message.reason), retry: retry && 'Retry reply' };
   if (message.outcome === 'failed') {
     const why = last && reply?.error ? `: ${reasonOf(reply.error)}` : '';
     return { icon: 'i-err', tone: 'err', text: `failed${why}`, retry: retry && 'Retry reply' };
   }
   return retry ? { retry: 'Regenerate' } : null;
+}
+
+function stoppedBy(reason) {
+  if (reason === 'superseded') return 'stopped, newer message';
+  return reason === 'closed' ? 'stopped, session closed' : 'stopped by you';
 }
 
 function factNodes(facts, retry, offline) {

@@ -25,7 +25,7 @@ export function deriveTranscript(rows: TranscriptRows, record: Rec): void {
     case 'message.text':
       return rows.addText(record.text.message, record.text.at, record.text.add);
     case 'message.ended':
-      return endMessage(rows, record.message, record.outcome);
+      return endMessage(rows, record.message, record.outcome, record.reason);
     case 'message.edited': {
       const old = rows.find(record.message);
       if (old !== undefined && !old.removed) rows.replace({ ...old, text: record.text });
@@ -73,10 +73,10 @@ function addMessage(rows: TranscriptRows, record: Rec & { type: 'message.added' 
   if (final && replaces !== undefined && text !== '') removeMessage(rows, replaces);
 }
 
-function endMessage(rows: TranscriptRows, id: string, outcome: Message['outcome']): void {
+function endMessage(rows: TranscriptRows, id: string, outcome: Message['outcome'], reason?: string): void {
   const old = rows.find(id);
   if (old === undefined || old.removed) return;
-  rows.replace({ ...old, final: true, outcome });
+  rows.replace({ ...old, final: true, outcome, ...(reason === undefined ? {} : { reason }) });
   if (old.replaces !== undefined && old.text !== '') removeMessage(rows, old.replaces);
 }
 

@@ -56,17 +56,17 @@ function splitsPair(known: string, from: number, rest: string): boolean {
 }
 
 function takePane(panes: Live['panes'], frame: LiveFrame, at: number): Live['panes'] {
-  const { pane, run, progress, wait, preview } = frame;
+  const { pane, run, progress, wait, preview, text } = frame;
   if (pane === undefined || run === undefined) return panes;
-  if (progress === undefined && wait === undefined && preview === undefined) return panes;
   const old = panes[pane];
+  // A number, or text, means as well that the wait is over.
+  const waitOver = wait === null || progress !== undefined || text !== undefined;
+  const news = progress !== undefined || preview !== undefined || (wait !== undefined && wait !== null);
+  if (!news && !(waitOver && old?.wait !== undefined)) return panes;
   const next: PaneLive = old?.run === run ? { ...old } : { run };
-  if (progress !== undefined) {
-    next.progress = { ...progress, at };
-    // A number means that the wait is over.
-    delete next.wait;
-  }
-  if (wait !== undefined) next.wait = { ...wait, at };
+  if (waitOver) delete next.wait;
+  if (progress !== undefined) next.progress = { ...progress, at };
+  if (wait !== undefined && wait !== null) next.wait = { ...wait, at };
   if (preview !== undefined) next.preview = { asset: preview, at };
   return { ...panes, [pane]: next };
 }

@@ -27,7 +27,7 @@ function step(view: View, record: Rec): View {
       );
     }
     case 'message.ended':
-      return endMessage(view, record.message, record.seq, record.outcome);
+      return endMessage(view, record.message, record.seq, record.outcome, record.reason);
     case 'message.edited': {
       const edited = changeMessage(view, record.message, ({ cut: _, ...old }) => ({ ...old, text: record.text }));
       return moveTranscript({ ...edited, generation: record.generation }, record.seq);
@@ -110,8 +110,9 @@ function addMessage(view: View, record: Rec & { type: 'message.added' }): View {
   return moveTranscript(whole, record.seq);
 }
 
-function endMessage(view: View, id: string, seq: number, outcome: Message['outcome']): View {
-  const ended = changeMessage(view, id, (old) => ({ ...old, final: true, outcome }));
+function endMessage(view: View, id: string, seq: number, outcome: Message['outcome'], reason?: string): View {
+  const how = reason === undefined ? { final: true, outcome } : { final: true, outcome, reason };
+  const ended = changeMessage(view, id, (old) => ({ ...old, ...how }));
   const message = ended.messages.find((candidate) => candidate.id === id);
   const replaced =
     message !== undefined && message.replaces !== undefined && message.text !== ''

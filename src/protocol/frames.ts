@@ -37,7 +37,8 @@ export interface LiveFrame {
   attempt?: number;
   text?: { message: string; at: number; add: string };
   progress?: { value: number; max: number; unit: string };
-  wait?: { reason: 'queue' | 'rate-limit' | 'draining' | 'yielded'; position?: number };
+  /** What the run waits for; null = not any more. */
+  wait?: { reason: 'queue' | 'rate-limit' | 'draining' | 'yielded'; position?: number } | null;
   preview?: string;
 }
 

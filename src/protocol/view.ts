@@ -11,6 +11,8 @@ export interface Message {
   /** False while it is being streamed. */
   final: boolean;
   outcome: Outcome | null;
+  /** Why it ended other than complete: user, superseded, closed, or the code of an error. */
+  reason?: string;
   /** True when the view holds only the beginning of a text too long for it. */
   cut?: boolean;
   replaces?: string;

@@ -84,7 +84,7 @@ export class StatusLines {
 export function statusLine(name: string, pane: PaneView, live: Live | undefined): string {
   const parts = [`generation ${pane.generation}`];
   if (pane.attempt > 1) parts.push(`attempt ${pane.attempt}`);
-  if (live?.wait !== undefined) {
+  if (live?.wait !== undefined && live.wait !== null) {
     const position = live.wait.position === undefined ? '' : `, position ${live.wait.position}`;
     parts.push(`${live.wait.reason === 'queue' ? 'in the queue' : live.wait.reason}${position}`);
   } else if (live?.progress !== undefined) {

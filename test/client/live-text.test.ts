@@ -66,6 +66,20 @@ describe('live text', () => {
     expect(shown()).toBe('It is. Not');
   });
 
+  test('or a frame that says so ends a wait', () => {
+    const { live, store } = streaming();
+    const frame: LiveFrame = { type: 'live', session: 'chat-7', pane: 'reply', run: 'r1', attempt: 1 };
+    const queued = () => store.takeLive({ ...frame, wait: { reason: 'queue', position: 2 } }, 7);
+    queued();
+    expect(store.live.panes['reply']?.wait).toMatchObject({ position: 2 });
+    live(0, 'It');
+    expect(store.live.panes['reply']?.wait).toBeUndefined();
+    queued();
+    expect(store.takeLive({ ...frame, wait: null }, 8)).toBe(true);
+    expect(store.live.panes['reply']?.wait).toBeUndefined();
+    expect(store.takeLive({ ...frame, wait: null }, 9)).toBe(false);
+  });
+
   test('of a final message is dropped', () => {
     const { live, shown, tell, store } = streaming('It is');
     live(5, ' so');

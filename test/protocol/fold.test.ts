@@ -52,6 +52,17 @@ function phase(run: string, name: string, more: Partial<Extract<Fact, { type: 'p
 const textOf = (view: View) => view.messages.map((message) => message.text).join('');
 
 describe('messages in the view', () => {
+  test('a message says how it ended, and why', () => {
+    const draft = added('m1', 'so', { role: 'assistant', final: false });
+    const ended = { type: 'message.ended', message: 'm1', outcome: 'stopped' } as const;
+    expect(fromFacts([draft, { ...ended, reason: 'superseded' }]).messages[0]).toMatchObject({
+      final: true,
+      outcome: 'stopped',
+      reason: 'superseded',
+    });
+    expect(fromFacts([draft, ended]).messages[0]).not.toHaveProperty('reason');
+  });
+
   test('a final message moves generation, transcript and seq', () => {
     expect(fromFacts([opened, added('m1', 'a', { generation: 4 })])).toMatchObject({
       generation: 4,

@@ -25,6 +25,8 @@ export class LiveState {
 
   set(pane: string, frame: PaneLive): void {
     const old = this.#slots.get(pane);
+    // Nothing was waited for: there is no end of it to tell.
+    if (frame.wait === null && (old?.frame.wait ?? null) === null) return;
     const sameRun = old !== undefined && old.frame.run === frame.run && old.frame.attempt === frame.attempt;
     // A number means that the call has got its slot: what it waited for is over.
     const base: PaneLive = sameRun ? { ...old.frame } : {};

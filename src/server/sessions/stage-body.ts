@@ -91,6 +91,8 @@ async function runStage(
     await session.durable();
     context.signal.throwIfAborted();
     session.turn(() => report({ type: 'stage.started', at: world.clock.now(), jitter: world.ids.random() }));
+    const { pane, run, attempt } = context;
+    session.live({ pane, run, attempt, wait: null });
     return { type: 'stage.done', result: checked(await stage.run(context)) };
   } catch (error) {
     if (!(error instanceof ProviderError) && !context.signal.aborted) {
@@ -193,7 +195,10 @@ function callEvents(
   const tell = (event: PaneEvent): void => session.turn(() => report(event));
   return {
     held: () => tell({ type: 'held', at: world.clock.now() }),
-    granted: () => tell({ type: 'granted', at: world.clock.now() }),
+    granted: () => {
+      tell({ type: 'granted', at: world.clock.now() });
+      session.live({ pane, run, attempt, wait: null });
+    },
     waiting: (wait) => session.live({ pane, run, attempt, wait }),
     progress: (value, max, unit) => session.live({ pane, run, attempt, progress: { value, max, unit } }),
     heard: () => {
