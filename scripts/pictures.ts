@@ -43,7 +43,7 @@ for (const [name, colorScheme] of [
     .getByText(/\S+ \S+ \S+ \S+ \S+/)
     .first()
     .waitFor();
-  await page.screenshot({ path: `docs/picture/play-${name}.png` });
+  await page.screenshot({ path: `docs/picture/play-${name}.jpg`, type: 'jpeg', quality: 88 });
   await context.close();
 }
 await browser.close();
