@@ -1,4 +1,5 @@
 import type { TranscriptMessage } from '../ports/journal.ts';
+import { messageOf } from '../protocol/fold.ts';
 import type { Rec } from '../protocol/records.ts';
 import type { Message } from '../protocol/view.ts';
 
@@ -55,21 +56,10 @@ export function shown(row: TranscriptMessage): Message {
 }
 
 function addMessage(rows: TranscriptRows, record: Rec & { type: 'message.added' }): void {
-  const { id, role, text, generation, final, replaces } = record.message;
+  const { id, text, final, replaces } = record.message;
   // Ids are never reused; the gate refuses it. Should it happen all the same, the first one stands.
   if (rows.find(id) !== undefined) return;
-  const message: TranscriptMessage = {
-    id,
-    role,
-    text,
-    generation,
-    at: record.at,
-    final,
-    outcome: final && role === 'assistant' ? 'complete' : null,
-    removed: false,
-  };
-  if (replaces !== undefined) message.replaces = replaces;
-  rows.insert(message);
+  rows.insert({ ...messageOf(record), removed: false });
   if (final && replaces !== undefined && text !== '') removeMessage(rows, replaces);
 }
 

@@ -88,18 +88,23 @@ export type Boot =
   | { at: 'work'; stage: string; backoffMs: number | null }
   | { at: 'paused' };
 
+/** What a pane's chart starts with, and goes on to keep. */
 export interface PaneInput {
   session: string;
   pane: string;
   options: ChartOptions;
   boot: Boot;
+  /** The current run, or the last one; '' = none yet. */
   run: string;
   generation: number;
   attempt: number;
   /** The run has not ended. */
   open: boolean;
+  /** Has announced a working phase: a newer generation ends it instead of moving it. */
   begun: boolean;
+  /** The stage to work on, or at work. */
   stage: string;
+  /** Asked for by `pane.run`: no debounce, no evaluation. */
   direct: boolean;
   /** Key of the last announcement, so that recovery repeats none. */
   announced: string;
@@ -111,27 +116,10 @@ export interface PaneInput {
 }
 
 /** Control state only: content, inputs and checkpoints live in the folded state. */
-export interface PaneContext {
-  session: string;
-  pane: string;
-  options: ChartOptions;
-  boot: Boot;
-  run: string;
-  generation: number;
-  attempt: number;
-  open: boolean;
-  /** Has announced a working phase: a newer generation ends it instead of moving it. */
-  begun: boolean;
-  /** The stage to work on, or at work. */
-  stage: string;
-  direct: boolean;
-  announced: string;
-  queue: NextRun[];
+export interface PaneContext extends Omit<PaneInput, 'paused'> {
   /** Under `latest`: the transcript moved while the run works. Not recorded: `covers` tells after a restart. */
   next: NextRun | null;
   pauseWanted: boolean;
-  hold: Hold;
-  unwinding: number;
   /** First entry into debouncing of this run, ms. */
   burstStartMs: number | null;
   /** Time of the newest timed event, ms. */
@@ -141,6 +129,8 @@ export interface PaneContext {
   sinceMs: number | null;
   retriesUsed: number;
   backoffMs: number | null;
+  /** In [0, 1), for the next backoff. */
   jitter: number;
+  /** Text of the run is on record: it is not retried by itself any more. */
   kept: boolean;
 }

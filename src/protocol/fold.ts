@@ -89,18 +89,16 @@ function moveTranscript(view: View, seq: number): View {
   return { ...view, transcript: seq, panes };
 }
 
+/** The message that a record adds. */
+export function messageOf({ at, message }: Rec & { type: 'message.added' }): Message {
+  const { id, role, text, generation, final, replaces } = message;
+  const outcome = final && role === 'assistant' ? 'complete' : null;
+  return { id, role, text, generation, at, final, outcome, ...(replaces === undefined ? {} : { replaces }) };
+}
+
 function addMessage(view: View, record: Rec & { type: 'message.added' }): View {
-  const { id, role, text, generation, final, replaces } = record.message;
-  const message: Message = {
-    id,
-    role,
-    text,
-    generation,
-    at: record.at,
-    final,
-    outcome: final && role === 'assistant' ? 'complete' : null,
-  };
-  if (replaces !== undefined) message.replaces = replaces;
+  const { text, generation, final, replaces } = record.message;
+  const message = messageOf(record);
   const messages = [...view.messages, message];
   totals.set(messages, totalBytes(view.messages) + messageBytes(message));
   const added = fit({ ...view, generation, messages });

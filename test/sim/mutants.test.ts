@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { PaneEvent } from '../../src/machines/pane-types.ts';
-import type { StageInput } from '../../src/machines/pane-setup.ts';
 import { JournalError, ProviderError } from '../../src/ports/errors.ts';
 import type { Entry, Journal } from '../../src/ports/journal.ts';
 import type { PaneDefinition, Stage } from '../../src/panes/define.ts';
@@ -18,27 +17,10 @@ const sabotage = vi.hoisted(() => ({ session: '' }));
 vi.mock('../../src/server/sessions/session.ts', async (original) => {
   const real = await original<typeof import('../../src/server/sessions/session.ts')>();
   class Session extends real.Session {
-    /** Stages cannot be stopped, and what they report counts for whatever run is there by then. */
-    override startStage(input: StageInput, sendBack: (event: PaneEvent) => void): () => void {
-      if (sabotage.session !== 'late') return super.startStage(input, sendBack);
-      const late = (event: PaneEvent): void => {
-        const pane = this.proposed.view.panes[input.pane];
-        const asCurrent = { run: pane?.run ?? '', attempt: pane?.attempt ?? 1 };
-        this.gate.turn(() => tell(event.type === 'stage.done' ? { ...event, ...asCurrent } : event));
-      };
-      const { pane } = input;
-      const tell = (event: PaneEvent): void => {
-        newest.set(`${this.id} ${pane}`, newest.get(`${this.id} ${pane}`) ?? sendBack);
-        newest.get(`${this.id} ${pane}`)?.(event);
-      };
-      newest.set(`${this.id} ${pane}`, sendBack);
-      super.startStage(input, late);
-      return () => undefined;
-    }
-
     /** Records are shown as soon as they are decided. */
     constructor(...given: ConstructorParameters<typeof RealSession>) {
       super(...given);
+      if (sabotage.session === 'late') this.#reportLate();
       if (sabotage.session !== 'hasty') return;
       const { broadcast, gate } = this;
       const show = broadcast.records.bind(broadcast);
@@ -51,6 +33,26 @@ vi.mock('../../src/server/sessions/session.ts', async (original) => {
         shown = fresh.at(-1)?.seq ?? shown;
         show(this.id, fresh, (seq) => this.cursor(seq));
         return made;
+      };
+    }
+
+    /** Stages cannot be stopped, and what they report counts for whatever run is there by then. */
+    #reportLate(): void {
+      const { stages } = this;
+      const start = stages.start.bind(stages);
+      stages.start = (input, sendBack) => {
+        const { pane } = input;
+        const tell = (event: PaneEvent): void => {
+          newest.set(`${this.id} ${pane}`, newest.get(`${this.id} ${pane}`) ?? sendBack);
+          newest.get(`${this.id} ${pane}`)?.(event);
+        };
+        newest.set(`${this.id} ${pane}`, sendBack);
+        start(input, (event) => {
+          const view = this.proposed.view.panes[pane];
+          const asCurrent = { run: view?.run ?? '', attempt: view?.attempt ?? 1 };
+          this.gate.turn(() => tell(event.type === 'stage.done' ? { ...event, ...asCurrent } : event));
+        });
+        return () => undefined;
       };
     }
 

@@ -1,4 +1,3 @@
-import { createActor, type Actor } from 'xstate';
 import { decide } from '../../machines/decide.ts';
 import type { Decision, Knowledge } from '../../machines/decision.ts';
 import { drivenPanes, isOpen, isUnfinished, panesToWake, replyHold } from '../../machines/derive.ts';
@@ -13,13 +12,12 @@ import type { LiveFrame } from '../../protocol/frames.ts';
 import { isTerminal } from '../../protocol/names.ts';
 import type { Fact, PhaseFact, Rec } from '../../protocol/records.ts';
 import { foldState, type State } from '../../protocol/state.ts';
+import { Actors } from './actors.ts';
 import type { Draft } from './draft.ts';
 import { Drafts, outcomeOf, type DraftOwner } from './drafts.ts';
 import type { GateEvents } from './gate-events.ts';
 import { LiveState } from './live-state.ts';
 import type { Turn } from './turn.ts';
-
-type PaneRef = { on(type: '*', handler: (emitted: PaneEmitted) => void): unknown };
 
 /**
  * The one gate of a session: commands, reports of stages and timers all pass here, one at a time. Each is a turn: the statechart takes the
@@ -27,21 +25,18 @@ type PaneRef = { on(type: '*', handler: (emitted: PaneEmitted) => void): unknown
  */
 export class Gate {
   proposed: State;
-  readonly #machine: SessionMachine;
   readonly #clock: Clock;
   readonly #ids: Ids;
   readonly #events: GateEvents;
   readonly #live: LiveState;
   readonly #drafts: Drafts;
-  readonly #spawned = new Set<string>();
-  #actor: Actor<SessionMachine> | null = null;
+  readonly #actors: Actors;
   #turn: Turn | null = null;
   #fault: { error: unknown } | null = null;
   #told: { transcript: number; generation: number; hold: string };
 
   constructor(state: State, machine: SessionMachine, clock: Clock, ids: Ids, events: GateEvents) {
     this.proposed = state;
-    this.#machine = machine;
     this.#clock = clock;
     this.#ids = ids;
     this.#events = events;
@@ -56,13 +51,18 @@ export class Gate {
       turn,
     };
     this.#drafts = new Drafts(owner, clock, ids);
+    this.#actors = new Actors(machine, clock, {
+      turn,
+      hear: (emitted) => this.#hear(emitted),
+      died: (error) => events.crashed('', error),
+    });
     this.#live = new LiveState(clock, (frame) => this.#sendLive(frame));
     this.#told = { transcript: state.view.transcript, generation: state.view.generation, hold: 'none' };
   }
 
   /** True while it has an actor. */
   get awake(): boolean {
-    return this.#actor !== null;
+    return this.#actors.awake;
   }
 
   get idle(): boolean {
@@ -136,9 +136,7 @@ export class Gate {
 
   /** Stops everything without a record: calls are aborted, timers cleared. What is proposed and not stored is forgotten by the caller. */
   stop(): void {
-    this.#actor?.stop();
-    this.#actor = null;
-    this.#spawned.clear();
+    this.#actors.stop();
     this.#live.clearAll();
     this.#drafts.drop();
   }
@@ -151,8 +149,7 @@ export class Gate {
 
   /** A body that was stopped has ended. */
   unwound(pane: string): void {
-    if (this.#actor === null || !this.#spawned.has(pane)) return;
-    this.turn(() => this.#send({ type: 'tell', pane, event: { type: 'unwound' } }));
+    if (this.#actors.has(pane)) this.turn(() => this.#send({ type: 'tell', pane, event: { type: 'unwound' } }));
   }
 
   /** The text of a message that is being written, with what has come since the last record. */
@@ -221,7 +218,7 @@ export class Gate {
     for (const event of events) {
       if (event.type !== 'open') continue;
       for (const [pane, declaration] of Object.entries(event.panes)) {
-        if (this.#spawned.has(pane))
+        if (this.#actors.has(pane))
           this.#send({ type: 'tell', pane, event: { type: 'options', options: chartOptions(declaration) } });
       }
     }
@@ -258,7 +255,7 @@ export class Gate {
 
   /** Those of the panes that have an actor: a session of another configuration may name panes that this server does not know. */
   #present(panes: readonly string[]): string[] {
-    return panes.filter((pane) => this.#spawned.has(pane));
+    return panes.filter((pane) => this.#actors.has(pane));
   }
 
   #fanOut(panes: string[]): void {
@@ -270,44 +267,23 @@ export class Gate {
 
   #send(event: SessionEvent): void {
     // Only a pane that this server does not know is not there by now.
-    if (event.type === 'tell' && !this.#spawned.has(event.pane)) return;
-    this.#wake().send(event);
+    if (event.type === 'tell' && !this.#actors.has(event.pane)) return;
+    this.#wake();
+    this.#actors.send(event);
   }
 
-  #wake(): Actor<SessionMachine> {
-    if (this.#actor !== null) return this.#actor;
+  #wake(): void {
     const { session, generation } = this.proposed.view;
-    const clock = {
-      setTimeout: (fn: () => void, delayMs: number) => this.#clock.setTimeout(() => this.turn(() => fn()), delayMs),
-      clearTimeout: (timer: unknown) => this.#clock.clearTimeout(timer),
-    };
-    const actor = createActor(this.#machine, { input: { session, generation, hold: 'none' }, clock });
-    actor.on('*', (emitted) => this.#hear(emitted));
-    // Without an error observer a fault of the root would end the process.
-    actor.subscribe({ error: (error) => this.#events.crashed('', error) });
-    this.#actor = actor;
-    this.#told.hold = 'none';
-    actor.start();
-    return actor;
+    if (this.#actors.wake(session, generation)) this.#told.hold = 'none';
   }
 
-  /** Spawns the panes that are not there yet; listens before they start. */
+  /** Spawns the panes that are not there yet, from what is on record of them. */
   #ensure(panes: readonly string[]): void {
-    const missing = [...new Set(panes)].filter((pane) => !this.#spawned.has(pane) && this.#events.registered(pane));
+    const missing = [...new Set(panes)].filter((pane) => !this.#actors.has(pane) && this.#events.registered(pane));
     if (missing.length === 0) return;
     const nowMs = this.#clock.now();
-    const inputs = missing.flatMap((pane) => recover(this.proposed, pane, nowMs, this.#events.bodies(pane)) ?? []);
-    const actor = this.#wake();
-    actor.send({ type: 'spawn', panes: inputs });
-    const { children } = actor.getSnapshot();
-    for (const { pane } of inputs) {
-      this.#spawned.add(pane);
-      // Every child of a session is a pane; xstate types children by the union of all logics.
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-      const ref = children[pane] as unknown as PaneRef | undefined;
-      ref?.on('*', (emitted) => this.#hear(emitted));
-    }
-    actor.send({ type: 'start', panes: inputs.map((input) => input.pane) });
+    this.#wake();
+    this.#actors.spawn(missing.flatMap((pane) => recover(this.proposed, pane, nowMs, this.#events.bodies(pane)) ?? []));
   }
 
   /** What goes wrong here is the turn's fault: thrown into xstate, it would end the process and the record would be missing. */
@@ -337,7 +313,7 @@ export class Gate {
 
   /** A crashed pane: its run ends in `error internal`, its calls are aborted, the next event spawns it again. The session lives on. */
   #buryPane(pane: string, error: unknown): void {
-    this.#spawned.delete(pane);
+    this.#actors.bury(pane);
     this.#events.crashed(pane, error);
     this.#events.stopBodies(pane);
     const view = this.proposed.view.panes[pane];

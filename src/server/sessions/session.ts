@@ -1,6 +1,5 @@
 import type { Knowledge } from '../../machines/decision.ts';
 import type { SessionMachine } from '../../machines/session.ts';
-import type { PaneEvent } from '../../machines/pane-types.ts';
 import type { StageInput } from '../../machines/pane-setup.ts';
 import { JournalError } from '../../ports/errors.ts';
 import type { CommandKey, Entry, Journal } from '../../ports/journal.ts';
@@ -8,7 +7,6 @@ import { wireError, type WireError } from '../../protocol/codes.ts';
 import type { Command, CommandOf } from '../../protocol/commands.ts';
 import type { AckFrame, LiveFrame } from '../../protocol/frames.ts';
 import type { JsonObject, Rec } from '../../protocol/records.ts';
-import { isTerminal } from '../../protocol/names.ts';
 import { foldState, type State } from '../../protocol/state.ts';
 import { wholeCharacters } from '../../protocol/text.ts';
 import { isUnfinished } from '../../machines/derive.ts';
@@ -16,20 +14,18 @@ import type { Refused } from '../session-api.ts';
 import { Broadcast } from './broadcast.ts';
 import { formatCursor } from './cursor.ts';
 import { Gate } from './gate.ts';
-import { startBody, type Body, type StageSession, type StageWorld } from './stage-body.ts';
+import { measure, summary } from './reports.ts';
+import type { StageSession } from './stage-body.ts';
+import { Stages, type StagesWorld } from './stages.ts';
 import { takeEntry, type Turn } from './turn.ts';
-import type { PaneRegistry } from './pane-registry.ts';
 
 /** Records between two saved states; as many stay readable for cursors. */
 export const saveEveryRecords = 200;
 
 /** What a session needs from its host. */
-export interface SessionWorld extends StageWorld {
+export interface SessionWorld extends StagesWorld {
   journal: Journal;
   machine: SessionMachine;
-  registry: PaneRegistry;
-  /** True while the server stops: no stage begins any more. */
-  readonly draining: boolean;
   /** The store cannot be written: seal, and unseal when a probe succeeds. */
   storeFailed(session: Session, error: JournalError): void;
 }
@@ -44,6 +40,7 @@ export class Session implements StageSession {
   readonly id: string;
   readonly broadcast: Broadcast;
   readonly gate: Gate;
+  readonly stages: Stages;
   committed: State;
   epoch: string;
   /** Set while nothing can be stored: when to try again, ms. */
@@ -52,7 +49,6 @@ export class Session implements StageSession {
   #turns: Turn[] = [];
   #inFlight: Turn[] | null = null;
   #savedSeq: number;
-  readonly #bodies = new Map<string, Set<Body>>();
   #waiting: { seq: number; resolve: () => void; reject: (error: Error) => void }[] = [];
 
   constructor(world: SessionWorld, id: string, epoch: string, state: State, savedSeq: number) {
@@ -63,15 +59,18 @@ export class Session implements StageSession {
     this.#savedSeq = savedSeq;
     this.broadcast = new Broadcast(world.clock);
     this.broadcast.startAt(state.view.seq);
+    this.stages = new Stages(world, this, (pane) => {
+      if (this.sealedMs === null) this.gate.unwound(pane);
+    });
     this.gate = new Gate(state, world.machine, world.clock, world.ids, {
       turned: (turn) => this.#turned(turn),
       proposed: (record, before) => measure(world, record, before),
       live: (frame: LiveFrame, afterSeq) => this.broadcast.live(frame, afterSeq),
       crashed: (pane, error) => world.logger.error({ session: id, pane, error: String(error) }, 'a pane crashed'),
       broken: (error, turn) => this.#broken(error, turn),
-      registered: (pane) => world.registry.definitions.has(pane),
-      bodies: (pane) => this.#bodies.get(pane)?.size ?? 0,
-      stopBodies: (pane) => this.#bodies.get(pane)?.forEach((body) => body.stop('the pane crashed')),
+      registered: (pane) => world.definition(pane) !== undefined,
+      bodies: (pane) => this.stages.count(pane),
+      stopBodies: (pane) => this.stages.abort(pane),
     });
   }
 
@@ -86,12 +85,12 @@ export class Session implements StageSession {
 
   /** No work and nothing to store; there may be subscribers. */
   get quiet(): boolean {
-    return this.gate.idle && this.#bodies.size === 0 && this.#inFlight === null && this.#turns.length === 0;
+    return this.gate.idle && this.stages.size === 0 && this.#inFlight === null && this.#turns.length === 0;
   }
 
   /** A stage is at work. */
   get working(): boolean {
-    return this.#bodies.size > 0;
+    return this.stages.size > 0;
   }
 
   cursor(seq = this.committed.view.seq): string {
@@ -139,37 +138,6 @@ export class Session implements StageSession {
 
   live(frame: Omit<LiveFrame, 'type' | 'session'>): void {
     this.gate.live(frame);
-  }
-
-  /** The invoked actor of a working phase: starts the body, and returns what stops it. */
-  startStage(input: StageInput, sendBack: (event: PaneEvent) => void): () => void {
-    const definition = this.#world.registry.definitions.get(input.pane);
-    if (definition === undefined || this.#world.draining) return () => undefined;
-    let over = false;
-    const report = (event: PaneEvent): void => {
-      if (over) return;
-      if (event.type === 'stage.done' || event.type === 'stage.failed') over = true;
-      sendBack(event);
-    };
-    const body = startBody(this.#world, this, definition, input, report);
-    const bodies = this.#bodies.get(input.pane) ?? new Set();
-    this.#bodies.set(input.pane, bodies.add(body));
-    let stoppedAtMs: number | null = null;
-    void body.ended.then(() => {
-      bodies.delete(body);
-      if (bodies.size === 0) this.#bodies.delete(input.pane);
-      if (stoppedAtMs === null) return;
-      this.#world.metrics.abortSeconds
-        .with({ pane: input.pane })
-        .observe((this.#world.clock.now() - stoppedAtMs) / 1_000);
-      if (this.sealedMs === null) this.gate.unwound(input.pane);
-    });
-    return () => {
-      if (over) return;
-      over = true;
-      stoppedAtMs = this.#world.clock.now();
-      body.stop('the run has ended');
-    };
   }
 
   /** Stops all work without a record and forgets what is not committed: sealing, and the end of the process. */
@@ -372,28 +340,6 @@ export function notStored(retryAfterMs: number): WireError {
   return wireError('OVERLOADED', 'the session cannot be stored at the moment; nothing of this command was kept', {
     retryAfterMs,
   });
-}
-
-/** The line of this session in the list of sessions. */
-function summary(state: State): JsonObject {
-  const panes: JsonObject = {};
-  for (const [name, pane] of Object.entries(state.view.panes))
-    panes[name] = { phase: pane.phase, queued: pane.queued.length };
-  return { generation: state.view.generation, panes };
-}
-
-function measure(world: SessionWorld, record: Rec, before: State): void {
-  if (record.type !== 'pane.phase') return;
-  const { pane, phase } = record;
-  const old = before.view.panes[pane];
-  if (old?.since !== undefined && old.since !== null && old.run === record.run) {
-    world.metrics.phaseSeconds
-      .with({ pane, phase: old.phase })
-      .observe((Date.parse(record.at) - Date.parse(old.since)) / 1_000);
-  }
-  if (!isTerminal(phase)) return;
-  world.metrics.runs.with({ pane, outcome: phase }).add();
-  if (record.reason === 'superseded') world.metrics.superseded.with({ pane }).add();
 }
 
 function withResolvers<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

@@ -11,7 +11,7 @@ import { canonicalJson } from '../../protocol/canonical.ts';
 import { wireError } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
 import type { AckFrame } from '../../protocol/frames.ts';
-import type { JsonObject, PaneOptions } from '../../protocol/records.ts';
+import type { JsonObject, PaneDeclaration, PaneOptions } from '../../protocol/records.ts';
 import type { Message, View } from '../../protocol/view.ts';
 import { absentSession, internalError } from '../edge.ts';
 import type { Refused, SessionHost, SessionSummary, Subscriber, Subscription } from '../session-api.ts';
@@ -43,14 +43,16 @@ export class Sessions implements SessionHost {
   readonly #live: LiveSessions;
   readonly #asked = new Map<string, { digest: string; answer: Promise<AckFrame | Refused> }>();
   readonly #world: SessionWorld;
+  readonly #declarations: { [pane: string]: PaneDeclaration };
   readonly #watch: StoreWatch;
   #draining = false;
 
   constructor(options: SessionsOptions) {
     const stage: typeof idleStage = fromCallback<PaneEvent, StageInput>(
-      ({ input, sendBack }) => this.#live.get(input.session)?.startStage(input, sendBack) ?? (() => undefined),
+      ({ input, sendBack }) => this.#live.get(input.session)?.stages.start(input, sendBack) ?? (() => undefined),
     );
     const registry = createPaneRegistry(options.panes, options.paneOptions, stage);
+    this.#declarations = registry.declarations;
     const { clock, logger, metrics } = options.world;
     this.#watch = new StoreWatch(options.journal, clock, {
       failing: (retryMs) => {
@@ -68,7 +70,7 @@ export class Sessions implements SessionHost {
       ...options.world,
       journal: options.journal,
       machine: createSessionMachine(registry.machines),
-      registry,
+      definition: (pane) => registry.definitions.get(pane),
       get draining() {
         return isDraining();
       },
@@ -139,7 +141,7 @@ export class Sessions implements SessionHost {
     command: Command,
     digest: string,
   ): Promise<{ answer: AckFrame | Refused } | { known: Knowledge }> {
-    const { journal, clock, ids, registry } = this.#world;
+    const { journal, clock, ids } = this.#world;
     const nowMs = clock.now();
     if (command.id !== undefined && command.type !== 'message.delta') {
       const key = await journal.command(session.id, command.id, nowMs);
@@ -155,7 +157,7 @@ export class Sessions implements SessionHost {
       known: {
         nowMs,
         ids: { message: ids.uuid(), run: ids.uuid() },
-        panes: registry.declarations,
+        panes: this.#declarations,
         find: (id) => inView(session, id) ?? stored,
         draft: (id) => session.gate.draft(id),
       },

@@ -1,0 +1,27 @@
+import { isTerminal } from '../../protocol/names.ts';
+import type { JsonObject, Rec } from '../../protocol/records.ts';
+import type { State } from '../../protocol/state.ts';
+import type { Metrics } from '../telemetry.ts';
+
+/** The line of this session in the list of sessions. */
+export function summary(state: State): JsonObject {
+  const panes: JsonObject = {};
+  for (const [name, pane] of Object.entries(state.view.panes))
+    panes[name] = { phase: pane.phase, queued: pane.queued.length };
+  return { generation: state.view.generation, panes };
+}
+
+/** Counts what a record says of a run. */
+export function measure({ metrics }: { metrics: Metrics }, record: Rec, before: State): void {
+  if (record.type !== 'pane.phase') return;
+  const { pane, phase } = record;
+  const old = before.view.panes[pane];
+  if (old?.since !== undefined && old.since !== null && old.run === record.run) {
+    metrics.phaseSeconds
+      .with({ pane, phase: old.phase })
+      .observe((Date.parse(record.at) - Date.parse(old.since)) / 1_000);
+  }
+  if (!isTerminal(phase)) return;
+  metrics.runs.with({ pane, outcome: phase }).add();
+  if (record.reason === 'superseded') metrics.superseded.with({ pane }).add();
+}
