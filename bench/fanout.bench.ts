@@ -7,7 +7,7 @@ import { fork } from 'node:child_process';
 import { createServer } from 'node:http';
 import { loadavg } from 'node:os';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { createHttpEdge } from '../src/server/server.ts';
+import { createHttpEdge } from '../src/server/transport/server.ts';
 import { createMetrics } from '../src/server/telemetry.ts';
 import { FakeSessions } from '../test/support/fake-sessions.ts';
 import type { ClientsConfig } from './fanout-clients.ts';

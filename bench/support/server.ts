@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compose, type Composed, type Parts } from '../../src/server/compose.ts';
-import { resolveConfig } from '../../src/server/config.ts';
-import type { ConfigFile } from '../../src/server/config-schema.ts';
+import { resolveConfig } from '../../src/server/config/config.ts';
+import type { ConfigFile } from '../../src/server/config/config-schema.ts';
 
 /** A whole server on a free port, with a journal of its own on disk. */
 export interface BenchServer extends Composed {

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import type { Flags } from './config.ts';
+import type { Flags } from './config/config.ts';
 
 /** What the command line asks for. */
 export type CliCommand =

@@ -10,12 +10,12 @@ import type { Journal } from '../ports/journal.ts';
 import type { ImageModel, TextModel } from '../ports/models.ts';
 import type { PaneOptions } from '../protocol/records.ts';
 import { systemClock, systemIds } from './clock.ts';
-import type { Config } from './config.ts';
+import type { Config } from './config/config.ts';
 import { imageEngine, preloadEngines, textEngine } from './engines.ts';
 import { createLimits } from './limits.ts';
 import { silentLogger, type Logger } from './logger.ts';
 import { packageRoot } from './package-root.ts';
-import { createHttpEdge, type HttpEdge } from './server.ts';
+import { createHttpEdge, type HttpEdge } from './transport/server.ts';
 import { Sessions } from './sessions/sessions.ts';
 import { createMetrics, type Metrics } from './telemetry.ts';
 

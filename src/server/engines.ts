@@ -7,7 +7,7 @@ import type { Ids } from '../ports/clock.ts';
 import { ProviderError } from '../ports/errors.ts';
 import type { ImageModel, TextModel } from '../ports/models.ts';
 import type { NamedProbe } from './check.ts';
-import type { ImageConfig, TextConfig } from './config.ts';
+import type { ImageConfig, TextConfig } from './config/config.ts';
 
 /** The text engine of the configuration. */
 export function textEngine(config: TextConfig, ids: Ids): TextModel {

@@ -1,6 +1,6 @@
 import { type Composed, compose, type Parts } from './compose.ts';
-import { ConfigError, resolveConfig } from './config.ts';
-import { checkFile, type ConfigFile } from './config-schema.ts';
+import { ConfigError, resolveConfig } from './config/config.ts';
+import { checkFile, type ConfigFile } from './config/config-schema.ts';
 
 /** The same keys as `mullion.config.json`, and parts of your own. */
 export interface MullionOptions extends Parts {

@@ -1,4 +1,4 @@
-import type { LogLevel } from './config-schema.ts';
+import type { LogLevel } from './config/config-schema.ts';
 import type { Logger } from './logger.ts';
 
 /** Where lines go. `write` is synchronous. */

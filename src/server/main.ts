@@ -5,12 +5,12 @@ import { runCheck } from './check.ts';
 import { parseArguments, type CliCommand } from './cli.ts';
 import { systemClock, systemIds } from './clock.ts';
 import { compose } from './compose.ts';
-import { ConfigError, loadConfig, secretsOf, type Config, type Flags } from './config.ts';
+import { ConfigError, loadConfig, secretsOf, type Config, type Flags } from './config/config.ts';
 import { probesOf } from './engines.ts';
 import { createLog, createScrub } from './log.ts';
 import { silentLogger } from './logger.ts';
 import { packageVersion } from './package-root.ts';
-import { runReplay } from './replay.ts';
+import { runReplay } from './replay/replay.ts';
 
 /** A stop ends within this, whatever hangs. */
 const stopBoundMs = 5_000;

@@ -3,7 +3,7 @@ import type { Command } from '../protocol/commands.ts';
 import type { AckFrame } from '../protocol/frames.ts';
 import type { JsonObject } from '../protocol/records.ts';
 import type { Message, View } from '../protocol/view.ts';
-import type { Batch } from './stream.ts';
+import type { Batch } from './transport/stream.ts';
 
 /** A refusal instead of a result. */
 export interface Refused {

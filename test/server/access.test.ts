@@ -1,5 +1,5 @@
 import { describe, expect, it, test } from 'vitest';
-import { Access, ticketMs } from '../../src/server/access.ts';
+import { Access, ticketMs } from '../../src/server/transport/access.ts';
 import { rawHttp, ready, startEdge, TestClient } from '../support/edge.ts';
 
 const now = (): number => 1_000_000;

@@ -3,7 +3,7 @@ import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ChatFileError, chatLimits, parseChat, readChat } from '../../src/server/chat-file.ts';
+import { ChatFileError, chatLimits, parseChat, readChat } from '../../src/server/replay/chat-file.ts';
 
 const folder = join(import.meta.dirname, '../fixtures/chats');
 

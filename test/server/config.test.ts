@@ -9,8 +9,8 @@ import {
   type Flags,
   loadConfig,
   secretsOf,
-} from '../../src/server/config.ts';
-import { placeOf, scanJson } from '../../src/server/json-position.ts';
+} from '../../src/server/config/config.ts';
+import { placeOf, scanJson } from '../../src/server/replay/json-position.ts';
 
 let folder = '';
 beforeEach(async () => {

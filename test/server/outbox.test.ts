@@ -2,10 +2,10 @@ import { createServer } from 'node:http';
 import { Writable } from 'node:stream';
 import { describe, expect, it, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { Flusher, socketsPerTurn } from '../../src/server/flusher.ts';
-import { Outbox, type OutboxOptions } from '../../src/server/outbox.ts';
+import { Flusher, socketsPerTurn } from '../../src/server/transport/flusher.ts';
+import { Outbox, type OutboxOptions } from '../../src/server/transport/outbox.ts';
 import type { Subscription } from '../../src/server/session-api.ts';
-import { Batch, textFrame } from '../../src/server/stream.ts';
+import { Batch, textFrame } from '../../src/server/transport/stream.ts';
 import { batchOf } from '../support/fake-sessions.ts';
 import { SimClock } from '../support/sim-clock.ts';
 

@@ -9,10 +9,10 @@ import type { Fact, PaneDeclaration, Rec } from '../../src/protocol/records.ts';
 import { fold } from '../../src/protocol/fold.ts';
 import { emptyView, type PaneView } from '../../src/protocol/view.ts';
 import type { ReplayCommand } from '../../src/server/cli.ts';
-import { type Config, resolveConfig } from '../../src/server/config.ts';
-import { ReplayConnection } from '../../src/server/replay-connection.ts';
-import { hasSettled, runReplay } from '../../src/server/replay.ts';
-import { plain, statusLine, StatusLines } from '../../src/server/status-lines.ts';
+import { type Config, resolveConfig } from '../../src/server/config/config.ts';
+import { ReplayConnection } from '../../src/server/replay/replay-connection.ts';
+import { hasSettled, runReplay } from '../../src/server/replay/replay.ts';
+import { plain, statusLine, StatusLines } from '../../src/server/replay/status-lines.ts';
 
 interface Frame {
   type: string;

@@ -8,7 +8,7 @@ import type { ServerFrame, StreamFrame } from '../../src/protocol/frames.ts';
 import { fold } from '../../src/protocol/fold.ts';
 import type { View } from '../../src/protocol/view.ts';
 import type { SessionHost, Subscription } from '../../src/server/session-api.ts';
-import type { Batch, SharedFrame } from '../../src/server/stream.ts';
+import type { Batch, SharedFrame } from '../../src/server/transport/stream.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Random } from './random.ts';
 

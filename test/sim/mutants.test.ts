@@ -5,7 +5,7 @@ import type { Entry, Journal } from '../../src/ports/journal.ts';
 import type { PaneDefinition, Stage } from '../../src/panes/define.ts';
 import type { Limits } from '../../src/server/limits.ts';
 import type { SessionHost } from '../../src/server/session-api.ts';
-import { Batch } from '../../src/server/stream.ts';
+import { Batch } from '../../src/server/transport/stream.ts';
 import type { Session as RealSession } from '../../src/server/sessions/session.ts';
 import type { Command } from '../../src/protocol/commands.ts';
 import { opsOf, simulate } from './run.ts';

@@ -2,9 +2,9 @@ import net from 'node:net';
 import { onTestFinished } from 'vitest';
 import { WebSocket, type ClientOptions } from 'ws';
 import type { Clock } from '../../src/ports/clock.ts';
-import type { AccessOptions } from '../../src/server/access.ts';
-import type { EdgeConfig } from '../../src/server/edge.ts';
-import { createHttpEdge, type HttpEdge } from '../../src/server/server.ts';
+import type { AccessOptions } from '../../src/server/transport/access.ts';
+import type { EdgeConfig } from '../../src/server/transport/edge.ts';
+import { createHttpEdge, type HttpEdge } from '../../src/server/transport/server.ts';
 import { createMetrics, type Metrics } from '../../src/server/telemetry.ts';
 import { FakeSessions } from './fake-sessions.ts';
 

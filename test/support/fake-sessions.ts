@@ -4,7 +4,7 @@ import type { Rec } from '../../src/protocol/records.ts';
 import { wireError } from '../../src/protocol/codes.ts';
 import { emptyView, type Message, type View } from '../../src/protocol/view.ts';
 import type { Refused, SessionHost, SessionSummary, Subscriber, Subscription } from '../../src/server/session-api.ts';
-import { Batch, SharedFrame } from '../../src/server/stream.ts';
+import { Batch, SharedFrame } from '../../src/server/transport/stream.ts';
 
 const at = '2026-11-20T18:00:00.000Z';
 

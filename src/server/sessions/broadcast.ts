@@ -2,7 +2,7 @@ import type { LiveFrame, StreamFrame } from '../../protocol/frames.ts';
 import type { Rec } from '../../protocol/records.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Subscriber } from '../session-api.ts';
-import { Batch, SharedFrame } from '../stream.ts';
+import { Batch, SharedFrame } from '../transport/stream.ts';
 
 /** Most live frames that wait for the record they belong to; beyond it the oldest are dropped (they are a courtesy). */
 const maxHeldLive = 256;

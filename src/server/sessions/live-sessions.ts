@@ -3,7 +3,7 @@ import type { Head } from '../../ports/journal.ts';
 import { wireError } from '../../protocol/codes.ts';
 import type { JsonObject } from '../../protocol/records.ts';
 import { emptyState, foldState, stateFormat, type State } from '../../protocol/state.ts';
-import { absentSession } from '../edge.ts';
+import { absentSession } from '../transport/edge.ts';
 import type { Refused } from '../session-api.ts';
 import { Session, type SessionWorld } from './session.ts';
 

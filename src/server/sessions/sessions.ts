@@ -13,7 +13,7 @@ import type { Command } from '../../protocol/commands.ts';
 import type { AckFrame } from '../../protocol/frames.ts';
 import type { JsonObject, PaneDeclaration, PaneOptions } from '../../protocol/records.ts';
 import type { Message, View } from '../../protocol/view.ts';
-import { absentSession, internalError } from '../edge.ts';
+import { absentSession, internalError } from '../transport/edge.ts';
 import type { Refused, SessionHost, SessionSummary, Subscriber, Subscription } from '../session-api.ts';
 import { LiveSessions } from './live-sessions.ts';
 import { createPaneRegistry } from './pane-registry.ts';

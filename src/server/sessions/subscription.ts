@@ -3,7 +3,7 @@ import { JournalError } from '../../ports/errors.ts';
 import type { SnapshotFrame, StreamFrame } from '../../protocol/frames.ts';
 import type { Rec } from '../../protocol/records.ts';
 import type { Subscriber, Subscription } from '../session-api.ts';
-import { Batch, SharedFrame } from '../stream.ts';
+import { Batch, SharedFrame } from '../transport/stream.ts';
 import { parseCursor } from './cursor.ts';
 import type { Session } from './session.ts';
 

@@ -1,6 +1,6 @@
-import type { LiveFrame } from '../protocol/frames.ts';
-import { isTerminal } from '../protocol/names.ts';
-import type { PaneView, View } from '../protocol/view.ts';
+import type { LiveFrame } from '../../protocol/frames.ts';
+import { isTerminal } from '../../protocol/names.ts';
+import type { PaneView, View } from '../../protocol/view.ts';
 
 /** A terminal, or a pipe: `process.stdout` is one. */
 export interface Terminal {

@@ -1,11 +1,11 @@
-import type { PaneOptions } from '../protocol/records.ts';
+import type { PaneOptions } from '../../protocol/records.ts';
 import { resolve } from 'node:path';
 import type { ConfigFile, LogLevel } from './config-schema.ts';
 import { type LoadedFile, readConfigFile } from './config-file.ts';
 import { ConfigError } from './config-error.ts';
 import { type Environment, type Flags, Overrides } from './config-overrides.ts';
-import { edgeDefaults } from './edge.ts';
-import type { HostLimit } from './limits.ts';
+import { edgeDefaults } from '../transport/edge.ts';
+import type { HostLimit } from '../limits.ts';
 
 export { ConfigError };
 export type { Environment, Flags, LogLevel };

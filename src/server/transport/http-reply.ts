@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { errorCodes, type WireError } from '../protocol/codes.ts';
+import { errorCodes, type WireError } from '../../protocol/codes.ts';
 
 /** Headers of a reply. */
 export type ReplyHeaders = { [name: string]: string | number };

@@ -1,4 +1,4 @@
-import type { StreamFrame } from '../protocol/frames.ts';
+import type { StreamFrame } from '../../protocol/frames.ts';
 
 /**
  * One stream frame, encoded once for all subscribers and for both transports. Encodings are made when first asked for and shared.

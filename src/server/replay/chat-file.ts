@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
-import { limits } from '../protocol/names.ts';
+import { limits } from '../../protocol/names.ts';
 import { type Chat, ChatFileError, type ChatMessage } from './chat.ts';
 import { parseMarkdown } from './chat-markdown.ts';
 import { parseOpenAi } from './chat-openai.ts';

@@ -1,9 +1,9 @@
-import { decodeCommandBody } from '../../protocol/codec.ts';
-import { wireError, type WireError } from '../../protocol/codes.ts';
-import { messagePattern, sessionPattern } from '../../protocol/names.ts';
+import { decodeCommandBody } from '../../../protocol/codec.ts';
+import { wireError, type WireError } from '../../../protocol/codes.ts';
+import { messagePattern, sessionPattern } from '../../../protocol/names.ts';
 import { readJsonBody } from '../body.ts';
 import { absentSession, type Edge } from '../edge.ts';
-import { replyError, replyJson } from '../reply.ts';
+import { replyError, replyJson } from '../http-reply.ts';
 import type { Call, Route } from '../router.ts';
 import type { EventStreams } from '../sse.ts';
 

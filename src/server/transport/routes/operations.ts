@@ -1,5 +1,5 @@
 import type { Edge } from '../edge.ts';
-import { reply, replyJson } from '../reply.ts';
+import { reply, replyJson } from '../http-reply.ts';
 import type { Route } from '../router.ts';
 
 /** The routes for those who run the server: liveness, readiness, metrics. PROTOCOL section 9. */

@@ -1,11 +1,11 @@
-import { limits } from '../protocol/names.ts';
-import type { Clock } from '../ports/clock.ts';
-import { wireError, type WireError } from '../protocol/codes.ts';
+import { limits } from '../../protocol/names.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { wireError, type WireError } from '../../protocol/codes.ts';
 import type { Access } from './access.ts';
 import type { Flusher } from './flusher.ts';
-import type { Logger } from './logger.ts';
-import type { SessionHost } from './session-api.ts';
-import type { Metrics } from './telemetry.ts';
+import type { Logger } from '../logger.ts';
+import type { SessionHost } from '../session-api.ts';
+import type { Metrics } from '../telemetry.ts';
 
 /** Options of the transports, each with its default. Times in ms, sizes in bytes. */
 export const edgeDefaults = {

@@ -1,10 +1,10 @@
-import type { WireError } from '../protocol/codes.ts';
+import type { WireError } from '../../protocol/codes.ts';
 import { absentSession, internalError, type Edge } from './edge.ts';
 import type { Lane } from './lane.ts';
 import { outboxCounters, Outbox } from './outbox.ts';
-import { replyError } from './reply.ts';
+import { replyError } from './http-reply.ts';
 import type { Call } from './router.ts';
-import type { Subscriber } from './session-api.ts';
+import type { Subscriber } from '../session-api.ts';
 
 /** ms after which an EventSource comes back. PROTOCOL section 9. */
 const retryMs = 1000;

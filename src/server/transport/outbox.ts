@@ -1,8 +1,8 @@
-import type { Clock } from '../ports/clock.ts';
+import type { Clock } from '../../ports/clock.ts';
 import type { Flusher } from './flusher.ts';
 import { Lane } from './lane.ts';
 import type { Batch } from './stream.ts';
-import type { Metrics } from './telemetry.ts';
+import type { Metrics } from '../telemetry.ts';
 
 /** The part of a socket or an HTTP response that an outbox uses. */
 export interface Wire {

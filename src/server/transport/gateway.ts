@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 import { WebSocket, type RawData } from 'ws';
-import { decodeClientFrame } from '../protocol/codec.ts';
-import { closeCodes, wireError, type CloseName, type WireError } from '../protocol/codes.ts';
-import type { Command } from '../protocol/commands.ts';
-import type { Control } from '../protocol/control.ts';
-import type { ServerFrame } from '../protocol/frames.ts';
-import { subprotocol } from '../protocol/names.ts';
+import { decodeClientFrame } from '../../protocol/codec.ts';
+import { closeCodes, wireError, type CloseName, type WireError } from '../../protocol/codes.ts';
+import type { Command } from '../../protocol/commands.ts';
+import type { Control } from '../../protocol/control.ts';
+import type { ServerFrame } from '../../protocol/frames.ts';
+import { subprotocol } from '../../protocol/names.ts';
 import type { Grant } from './access.ts';
 import { Bucket } from './bucket.ts';
 import { absentSession, internalError, type Edge } from './edge.ts';

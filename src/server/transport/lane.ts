@@ -1,4 +1,4 @@
-import type { Subscriber, Subscription } from './session-api.ts';
+import type { Subscriber, Subscription } from '../session-api.ts';
 import { Batch } from './stream.ts';
 
 /** The part of an outbox that its lanes use. */

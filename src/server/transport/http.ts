@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { wireError, type WireError } from '../protocol/codes.ts';
+import { wireError, type WireError } from '../../protocol/codes.ts';
 import type { Grant } from './access.ts';
 import { internalError, type Edge } from './edge.ts';
-import { reply, replyError, type Exchange } from './reply.ts';
+import { reply, replyError, type Exchange } from './http-reply.ts';
 import { match, type Route } from './router.ts';
 import { assetRoutes } from './routes/assets.ts';
 import { operationRoutes } from './routes/operations.ts';

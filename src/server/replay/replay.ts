@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { Clock, Ids } from '../ports/clock.ts';
-import { isTerminal } from '../protocol/names.ts';
-import type { JsonObject } from '../protocol/records.ts';
-import type { PaneView, View } from '../protocol/view.ts';
+import type { Clock, Ids } from '../../ports/clock.ts';
+import { isTerminal } from '../../protocol/names.ts';
+import type { JsonObject } from '../../protocol/records.ts';
+import type { PaneView, View } from '../../protocol/view.ts';
 import { type Chat, ChatFileError, readChat } from './chat-file.ts';
-import type { ReplayCommand } from './cli.ts';
-import type { Config } from './config.ts';
+import type { ReplayCommand } from '../cli.ts';
+import type { Config } from '../config/config.ts';
 import { ReplayConnection, ReplayError, subscribePrefix } from './replay-connection.ts';
 import { plain, StatusLines, type Terminal } from './status-lines.ts';
 

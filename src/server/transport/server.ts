@@ -1,18 +1,18 @@
 import { createServer, STATUS_CODES, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { wireError } from '../protocol/codes.ts';
-import type { Clock } from '../ports/clock.ts';
+import { wireError } from '../../protocol/codes.ts';
+import type { Clock } from '../../ports/clock.ts';
 import { Access, type AccessOptions } from './access.ts';
 import { edgeDefaults, type Edge, type EdgeConfig } from './edge.ts';
 import { Flusher } from './flusher.ts';
 import { createRequestHandler, type RequestHandler } from './http.ts';
-import { silentLogger, type Logger } from './logger.ts';
-import { replyError } from './reply.ts';
+import { silentLogger, type Logger } from '../logger.ts';
+import { replyError } from './http-reply.ts';
 import type { Route } from './router.ts';
-import type { SessionHost } from './session-api.ts';
+import type { SessionHost } from '../session-api.ts';
 import { EventStreams } from './sse.ts';
-import type { Metrics } from './telemetry.ts';
+import type { Metrics } from '../telemetry.ts';
 import { Upgrades, webSocketPath } from './upgrades.ts';
 
 /** What `createHttpEdge` needs. */

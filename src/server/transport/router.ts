@@ -1,5 +1,5 @@
 import type { Grant } from './access.ts';
-import type { Exchange } from './reply.ts';
+import type { Exchange } from './http-reply.ts';
 
 /** What a protected route gets besides the exchange. */
 export interface Call extends Exchange {

@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { subprotocol } from '../protocol/names.ts';
-import type { CloseName } from '../protocol/codes.ts';
+import { subprotocol } from '../../protocol/names.ts';
+import type { CloseName } from '../../protocol/codes.ts';
 import type { Edge } from './edge.ts';
 import { Connection } from './gateway.ts';
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { paneOptionsSchema } from '../protocol/commands.ts';
-import { limits, panePattern } from '../protocol/names.ts';
+import { paneOptionsSchema } from '../../protocol/commands.ts';
+import { limits, panePattern } from '../../protocol/names.ts';
 
 /** An object without other keys; the error of an unknown one names the known ones. */
 function section<S extends z.core.$ZodLooseShape>(shape: S) {

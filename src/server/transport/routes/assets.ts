@@ -1,7 +1,7 @@
-import { wireError } from '../../protocol/codes.ts';
-import { assetPattern, sessionPattern } from '../../protocol/names.ts';
+import { wireError } from '../../../protocol/codes.ts';
+import { assetPattern, sessionPattern } from '../../../protocol/names.ts';
 import type { Edge } from '../edge.ts';
-import { reply, replyError } from '../reply.ts';
+import { reply, replyError } from '../http-reply.ts';
 import type { Call, Route } from '../router.ts';
 
 const types: { readonly [extension: string]: string } = {

@@ -1,4 +1,4 @@
-import type { Role } from '../protocol/names.ts';
+import type { Role } from '../../protocol/names.ts';
 
 /** One message of a chat file. */
 export interface ChatMessage {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { wireError, type WireError } from '../protocol/codes.ts';
+import { wireError, type WireError } from '../../protocol/codes.ts';
 
 /**
  * Reads a JSON request body of at most `maxBytes`, or tells why it is not taken. The type is required: a form of a foreign page cannot

@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ConfigError } from './config-error.ts';
 import { checkFile, type ConfigFile } from './config-schema.ts';
-import { placeOf, scanJson } from './json-position.ts';
+import { placeOf, scanJson } from '../replay/json-position.ts';
 
 /** A configuration file that has been read and checked. */
 export interface LoadedFile {

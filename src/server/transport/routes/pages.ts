@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, realpath } from 'node:fs/promises';
 import path from 'node:path';
 import type { Edge } from '../edge.ts';
-import { reply, type Exchange } from '../reply.ts';
+import { reply, type Exchange } from '../http-reply.ts';
 import { matches } from './assets.ts';
 
 /** What a page of ours may load and do: its own files, its own images and pictures from memory, its own server. */

@@ -1,11 +1,11 @@
 import { WebSocket } from 'ws';
-import type { Clock } from '../ports/clock.ts';
-import type { ErrorCode } from '../protocol/codes.ts';
-import type { Command } from '../protocol/commands.ts';
-import { fold } from '../protocol/fold.ts';
-import type { AckFrame, ErrorFrame, LiveFrame, ServerFrame } from '../protocol/frames.ts';
-import { subprotocol } from '../protocol/names.ts';
-import { emptyView, type View } from '../protocol/view.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { ErrorCode } from '../../protocol/codes.ts';
+import type { Command } from '../../protocol/commands.ts';
+import { fold } from '../../protocol/fold.ts';
+import type { AckFrame, ErrorFrame, LiveFrame, ServerFrame } from '../../protocol/frames.ts';
+import { subprotocol } from '../../protocol/names.ts';
+import { emptyView, type View } from '../../protocol/view.ts';
 
 /** The replay cannot go on. The message says what was expected and what came. */
 export class ReplayError extends Error {
