@@ -209,7 +209,8 @@ export class Gate {
   }
 
   #openAppDraft(message: string): void {
-    const text = this.proposed.view.messages.find((candidate) => candidate.id === message)?.text ?? '';
+    if (this.proposed.private.open[message] === undefined) return;
+    const text = this.proposed.view.messages.findLast((candidate) => candidate.id === message)?.text ?? '';
     this.#drafts.openApp(message, text);
   }
 
