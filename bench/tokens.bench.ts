@@ -9,6 +9,7 @@
 //   npx tsx bench/tokens.bench.ts [rounds = 5]
 import { fork } from 'node:child_process';
 import type { Command } from '../src/protocol/commands.ts';
+import { limits } from '../src/protocol/names.ts';
 import type { ClientsConfig } from './fanout-clients.ts';
 import { benchServer, off } from './support/server.ts';
 import { header, interleave, judge, median, ratios, spread } from './support/stats.ts';
@@ -144,16 +145,25 @@ const modes = {
     ),
   'ws.send(string), 8 tokens a tick': () => bare(live),
   'mullion, 8 tokens a tick': async () => {
-    count += 1;
-    const message = `t${count}`;
-    await command({ type: 'message.add', role: 'assistant', reply: false, message, text: '', final: false });
+    let message = '';
     let at = 0;
+    const begin = (): void => {
+      message = `t${(count += 1)}`;
+      at = 0;
+      ask({ type: 'message.add', role: 'assistant', reply: false, message, text: '', final: false });
+    };
+    begin();
     const add = (end: boolean): void => {
       ask({ type: 'message.delta', id: undefined, message, at, text: token, ...(end ? { end } : {}) });
       at += token.length;
     };
     return slot(
       () => {
+        // A message holds so many tokens; then the next one begins.
+        if (at > limits.maxTextUnits - 2 * perTick * token.length) {
+          add(true);
+          begin();
+        }
         for (let i = 0; i < perTick; i += 1) add(false);
       },
       () => Math.max(waiting.size, oursBehind() * perTick),
