@@ -1,7 +1,7 @@
 // Fan-out to 1,000 subscribers, end to end: fake host → batch → outbox → flusher → socket → raw TCP readers in a child process.
 // Passes when, as the median of interleaved rounds against the control in the same process and loop,
-//   one record a tick:   rate ≥ 0.9 × ws.send(shared Buffer)          (LIMITS G6)
-//   eight a tick:        rate ≥ 4   × ws.send(string) for each frame   (LIMITS G7)
+//   one record a tick:   rate ≥ 0.9 × ws.send(shared Buffer)
+//   eight a tick:        rate ≥ 4   × ws.send(string) for each frame
 // A miss counts only when the median and the best round both miss: the machine is shared. Run: npx tsx bench/fanout.bench.ts [rounds]
 import { fork } from 'node:child_process';
 import { createServer } from 'node:http';

@@ -1,4 +1,4 @@
-// Heap of a session (LIMITS G11): 5,000 sessions through the whole server (SQLite journal on disk), each with one message of 200 characters,
+// Heap of a session: 5,000 sessions through the whole server (SQLite journal on disk), each with one message of 200 characters,
 // reply off, history and scene settled after one run each (summary of 300, description of 150 characters); then passivated by the sweep.
 //
 // Control in the same process: 5,000 bare XState actors, each a session chart with two idle panes spawned, nothing else.

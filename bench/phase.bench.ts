@@ -1,4 +1,4 @@
-// Message → first phase frame at the client (LIMITS G3), through the whole server: compose, SQLite journal, edge. Panes history and scene on
+// Message → first phase frame at the client, through the whole server: compose, SQLite journal, edge. Panes history and scene on
 // with a debounce that never ends, so that each message.add moves both in its own append; the client follows its session.
 //
 // Control: the ack of the same message, at the same client; a bare ws echo in the same loop shows what the sockets cost.

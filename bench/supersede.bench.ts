@@ -1,4 +1,4 @@
-// Supersede → the provider sees its socket close (LIMITS G4), through the whole server: a client sends message.add while history writes its
+// Supersede → the provider sees its socket close, through the whole server: a client sends message.add while history writes its
 // summary (engine openai against a scripted HTTP provider). Client and provider are one child process: sent, acked and closed are read from
 // one clock.
 //

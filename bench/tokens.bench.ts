@@ -1,4 +1,4 @@
-// Token streaming to 1,000 subscribers of one session (LIMITS G7), end to end: Sessions (gate, SQLite journal) → broadcast → edge → socket → raw
+// Token streaming to 1,000 subscribers of one session, end to end: Sessions (gate, SQLite journal) → broadcast → edge → socket → raw
 // TCP readers in a child process.
 //   frames:  eight message.add in one tick: eight records, one frame each, in as few writes as the commits allow
 //   tokens:  an app streams one message, eight message.delta in one tick: what arrives is text, in live frames (40 ms) and records

@@ -1,6 +1,6 @@
 /**
  * Many clients work on a few sessions while the server process is killed (SIGKILL) again and again at random instants; afterwards everything
- * that anybody saw is checked against everything that is there. LIMITS R1, R2, R4, R5. Run by scripts/crash.ts and crash-loop.test.ts.
+ * that anybody saw is checked against everything that is there. Run by scripts/crash.ts and crash-loop.test.ts.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -33,7 +33,7 @@ import {
 /**
  * An exhaustive walk over the pure charts: every order of updates, commands, reports, timers and crashes of a small world. A move takes one
  * event through `transition()`; the actions that come back are the world's: bodies that start and stop, timers that are set and cleared,
- * facts that are folded into the session's state. XSTATE.md, section 4.
+ * facts that are folded into the session's state.
  */
 
 type PaneSnapshot = ReturnType<typeof initialTransition<PaneMachine>>[0];
