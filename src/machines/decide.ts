@@ -73,7 +73,10 @@ function decideOpen(state: State, command: CommandOf<'session.open'>, known: Kno
     }
   }
   if (state.view.seq > 0 && Object.keys(declared).length === 0) return doNothing;
-  return { kind: 'do', events: [{ type: 'open', panes: declared }] };
+  // A queue may not outlive its policy, also that of a pane which is paused and has no actor.
+  const lined = Object.keys(declared).filter((name) => (state.view.panes[name]?.queued.length ?? 0) > 0);
+  const open: Decision = { kind: 'do', events: [{ type: 'open', panes: declared }] };
+  return lined.length === 0 ? open : { ...open, spawn: lined };
 }
 
 function merge(

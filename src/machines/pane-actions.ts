@@ -1,5 +1,6 @@
 import { drainGraceMs, nothing, type Act } from './pane-setup.ts';
 import {
+  adopt,
   announce,
   cancelled,
   dropQueued,
@@ -140,9 +141,7 @@ function notes(act: Act) {
       event.type === 'heard' && event.kept && !context.kept ? { patch: { kept: true }, say: [] } : nothing,
     ),
     noteUnwound: act((context) => ({ patch: { unwinding: Math.max(0, context.unwinding - 1) }, say: [] })),
-    noteOptions: act((_, event) =>
-      event.type === 'options' ? { patch: { options: event.options }, say: [] } : nothing,
-    ),
+    adoptOptions: act((context, event) => (event.type === 'options' ? adopt(context, event.options) : nothing)),
   };
 }
 

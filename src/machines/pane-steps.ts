@@ -1,6 +1,14 @@
 import { limits } from '../protocol/names.ts';
 import type { CancelReason, Fact, JsonObject, PhaseFact, RunError } from '../protocol/records.ts';
-import type { NextRun, PaneContext, PaneEmitted, PaneEvent, PaneShape, StageFailure } from './pane-types.ts';
+import type {
+  ChartOptions,
+  NextRun,
+  PaneContext,
+  PaneEmitted,
+  PaneEvent,
+  PaneShape,
+  StageFailure,
+} from './pane-types.ts';
 
 /** What a transition does: a change of the context and what is said. Steps are plain functions, so that the chart is only wiring. */
 export interface Step {
@@ -98,10 +106,22 @@ export function startOver(
   reason: CancelReason,
 ): Step {
   const ended = cancelled(context, reason, reason === 'superseded' ? event.run : undefined);
+  // What still stands in a queue from an earlier policy is outdated as well: it must not come after this run.
+  const outdated =
+    context.options.policy === 'supersede' ? dropQueued(context, null, 'superseded') : { patch: {}, say: [] };
   return {
-    patch: { ...ended.patch, ...begin(shape, context, proposed(event), event.at), ...holdOf(event) },
-    say: [...ended.say, ...accepted(context, event, event.run)],
+    patch: { ...ended.patch, ...outdated.patch, ...begin(shape, context, proposed(event), event.at), ...holdOf(event) },
+    say: [...ended.say, ...outdated.say, ...accepted(context, event, event.run)],
   };
+}
+
+/** New options. A policy other than `queue` keeps at most one run in line, the newest: older ones would come after it. */
+export function adopt(context: PaneContext, options: ChartOptions): Step {
+  const newest = context.queue.at(-1);
+  if (options.policy === 'queue' || newest === undefined) return { patch: { options }, say: [] };
+  const older = context.queue.slice(0, -1).map(({ run }) => run);
+  const dropped = sequence(context, ...older.map((run) => (now: PaneContext) => dropQueued(now, run, 'superseded')));
+  return { patch: { ...dropped.patch, options }, say: dropped.say };
 }
 
 /** A run that has not begun work goes on with the newer generation; `pane.run` makes it start at once. */

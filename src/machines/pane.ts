@@ -263,7 +263,7 @@ export function createPaneMachine(shape: PaneShape, stageLogic: StageLogic = idl
     initial: 'boot',
     on: {
       unwound: { actions: does.noteUnwound },
-      options: { actions: does.noteOptions },
+      options: { actions: does.adoptOptions },
       hold: { actions: does.noteHold },
     },
     states: {

@@ -94,7 +94,12 @@ export function recover(state: State, name: string, nowMs: number, unwinding = 0
     stage: pane.stage ?? pane.declaration.phases[0] ?? '',
     direct: view.phase === 'paused' && !pane.began && pane.stage !== null,
     announced: open && view.run !== null ? announcement(view.run, view.generation, view.phase, view.attempt) : '',
-    queue: pane.queue.map(({ run, generation, input }) => ({ run, generation, direct: input !== null })),
+    queue: pane.queue.map(({ run, generation, input }) => ({
+      run,
+      // Only a queue keeps what each run was for; else the one in line moves with the transcript.
+      generation: pane.declaration.policy === 'queue' ? generation : state.view.generation,
+      direct: input !== null,
+    })),
     paused: view.paused,
     hold: replyHold(state),
     unwinding,

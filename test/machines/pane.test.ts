@@ -916,6 +916,33 @@ describe('late, double and strange reports', () => {
 });
 
 describe('options while at work', () => {
+  const chart = {
+    startOn: 'message',
+    replyWaitMs: 1,
+    debounceMs: 10,
+    debounceMaxMs: 10,
+    timeoutMs: 1_000,
+    idleTimeoutMs: 1_000,
+    retries: 0,
+  } as const;
+
+  test('[P3] a queue does not outlive its policy: latest keeps the newest, supersede drops all with the next run', () => {
+    const rig = rigIn('working', single, { policy: 'queue' });
+    rig.run();
+    rig.run();
+    rig.run();
+    const queued = () => Object.values(rig.state.view.panes)[0]?.queued ?? [];
+    const [oldest, older, newest] = queued();
+    rig.send({ type: 'options', options: { ...chart, policy: 'latest' } });
+    expect(queued()).toEqual([newest]);
+    for (const run of [oldest, older])
+      expect(rig.last(run ?? '')).toMatchObject({ phase: 'cancelled', reason: 'superseded' });
+    rig.send({ type: 'options', options: { ...chart, policy: 'supersede' } });
+    rig.update();
+    expect(queued()).toEqual([]);
+    expect(rig.last(newest ?? '')).toMatchObject({ phase: 'cancelled', reason: 'superseded' });
+  });
+
   test('a new timeout counts from the next run, a new policy at once', () => {
     const rig = rigIn('working', single);
     const policy: Policy = 'latest';

@@ -45,8 +45,6 @@ interface PaneLog {
   declaration: PaneDeclaration;
   current: string | null;
   generation: number;
-  /** Its policy was `queue` once. */
-  queues: boolean;
 }
 
 /** P1, P2, P3 and the form of the records, for one life of a session. */
@@ -65,7 +63,6 @@ export function checkRecords(life: Life, report: Report): void {
       for (const [name, declaration] of Object.entries(record.panes))
         panes.set(name, {
           current: panes.get(name)?.current ?? null,
-          queues: declaration.policy === 'queue' || panes.get(name)?.queues === true,
           declaration,
           generation: -1,
         });
@@ -121,9 +118,7 @@ function checkPhase(
     run.firstSeq = record.seq;
   }
   const { policy, driven } = pane.declaration;
-  // What was queued before the policy changed comes in its turn, however old.
-  const lined = run.queued && pane.queues;
-  if ((policy === 'supersede' || policy === 'latest') && record.generation < pane.generation && !lined)
+  if ((policy === 'supersede' || policy === 'latest') && record.generation < pane.generation)
     report('P3', `${where}: generation ${record.generation} after ${pane.generation}`);
   pane.generation = Math.max(pane.generation, record.generation);
   if (isWorking(record.phase)) run.sees ??= state.view.transcript;
