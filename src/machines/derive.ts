@@ -10,9 +10,15 @@ export function isOpen(pane: PaneView): boolean {
   return pane.run !== null && pane.phase !== 'idle' && !isTerminal(pane.phase);
 }
 
+/** A text is being written, and goes on by itself. (A restart can find a reply that is to pause with its message begun: that stands still.) */
+function isWriting(state: State): boolean {
+  const paused = Object.values(state.view.panes).flatMap(({ run, phase }) => (phase === 'paused' ? [run] : []));
+  return Object.values(state.private.open).some(({ run }) => run === null || !paused.includes(run));
+}
+
 /** Whether a reply is on its way: what panes with `startOn: reply` wait for. PROTOCOL section 7. */
 export function replyHold(state: State): Hold {
-  if (Object.keys(state.private.open).length > 0) return 'replying';
+  if (isWriting(state)) return 'replying';
   const reply = state.view.panes['reply'];
   if (reply !== undefined && isOpen(reply)) {
     return isWorking(reply.phase) || reply.phase === 'retrying' || reply.phase === 'cancelling'
@@ -44,7 +50,7 @@ export function owesRun(view: PaneView, pane: PrivatePane, transcript: number): 
 /** Something of this session goes on by itself: an open run that is not paused, or a message that is being written. */
 export function isUnfinished(state: State): boolean {
   return (
-    Object.keys(state.private.open).length > 0 ||
+    isWriting(state) ||
     Object.values(state.view.panes).some(
       (pane) => (isOpen(pane) && pane.phase !== 'paused') || (pane.queued.length > 0 && !pane.paused),
     )

@@ -223,7 +223,10 @@ export function checkQuiet(life: Life, report: Report): void {
         `${name} covers ${pane.covers ?? 'nothing'} of transcript ${view.transcript} in phase ${pane.phase} ${pane.reason ?? ''}`,
       );
   }
-  for (const message of Object.keys(priv.open)) report('P1', `message ${message} stays open`);
+  for (const [message, { run }] of Object.entries(priv.open)) {
+    const paused = Object.values(view.panes).some((pane) => pane.phase === 'paused' && pane.run === run);
+    if (!paused) report('P1', `message ${message} stays open`);
+  }
 }
 
 /** P4 and the answer times of P9. */

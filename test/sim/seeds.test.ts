@@ -5,6 +5,16 @@ import { explain, simulate } from './run.ts';
 /** Operations that once broke a promise, cut down to what is needed. */
 const once: { what: string; seed: number; ops: Op[] }[] = [
   {
+    what: '[P6] nobody waits for a reply that a restart has found begun and about to pause',
+    seed: 31_471,
+    ops: [
+      { op: 'say', s: 0, via: 1, stale: true },
+      { op: 'pause', s: 0, pane: 0, via: 1 },
+      { op: 'advance', ms: 200 },
+      { op: 'unknown', stored: false },
+    ],
+  },
+  {
     what: '[P1] a reply that a crash met after its first record and before its text ends its message with session.close',
     seed: 81,
     ops: [
