@@ -1,10 +1,10 @@
+import { seed } from '../support/seed.ts';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { day, live, lived } from './runtime.ts';
 
-/** RUNTIME_DAYS=100000 for a long run; RUNTIME_SEED repeats one. */
+/** RUNTIME_DAYS=100000 for a long run; SEED repeats one. */
 const numRuns = Number(process.env['RUNTIME_DAYS'] ?? 300);
-const seed = Number(process.env['RUNTIME_SEED'] ?? Date.now() % 2_147_483_647);
 
 describe('random days over the real actors', () => {
   test('[P1] [P2] [P3] [P6] [P8] whatever providers, users and the process do', { timeout: 600_000 }, async () => {

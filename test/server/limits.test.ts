@@ -1,3 +1,4 @@
+import { seed } from '../support/seed.ts';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ProviderError } from '../../src/ports/errors.ts';
@@ -118,7 +119,6 @@ describe('slots', () => {
       fc.constantFrom(0, 70),
       fc.array(step, { maxLength: 60 }),
     );
-    const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 2 ** 31));
     const property = fc.asyncProperty(schedule, async ([concurrency, minIntervalMs, steps]) => {
       const bench = new Bench({ concurrency, minIntervalMs });
       const calls: Call[] = [];
