@@ -73,6 +73,13 @@ test.each(['entries', 'states'] as const)(
       expect(await refused.json()).toMatchObject({ view: { generation: 3 } });
     } else {
       expect(refused.status).toBe(500);
+      const erase = { method: 'POST', body: JSON.stringify({ type: 'session.delete', id: 'erase' }) };
+      const erased = await fetch(`${server.url}/v1/sessions/bad/commands`, {
+        ...erase,
+        headers: { 'content-type': 'application/json' },
+      });
+      expect(await erased.json()).toMatchObject({ type: 'ack' });
+      expect((await fetch(`${server.url}/v1/sessions/bad`)).status).toBe(404);
       expect(await refused.json()).toMatchObject({
         error: { code: 'INTERNAL', message: expect.stringContaining('damaged') },
       });

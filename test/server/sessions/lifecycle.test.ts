@@ -22,6 +22,15 @@ describe('passivation', () => {
     expect(await host.say('Again.')).toMatchObject({ generation: 2 });
   });
 
+  it('happens at once with session.close, unless somebody watches', async () => {
+    const host = new Harness({ answers: ready });
+    for (const session of ['c1', 'c2']) await host.open(session);
+    await host.watch('c2');
+    for (const session of ['c1', 'c2']) await host.ok({ type: 'session.close', session, id: host.id() });
+    expect(host.sessions.liveCount).toBe(1);
+    expect(await host.say('Again.')).toMatchObject({ generation: 1 });
+  });
+
   it('does not count on the wall clock', async () => {
     const host = new Harness({ paneOptions: quietPanes, passivateAfterMs: 10_000 });
     await host.open();
@@ -278,6 +287,23 @@ describe('a pane of an app', () => {
     await host.clock.advance(10);
     expect(await host.phases('mood')).toEqual(['feeling', 'naming', 'updated']);
     expect((await host.view()).panes['mood']).toMatchObject({ content: { mood: 'warm' }, fresh: true });
+  });
+
+  it('is not aborted by its own end: only a body that was stopped has to unwind', async () => {
+    const signals: AbortSignal[] = [];
+    const calm = definePane({
+      name: 'calm',
+      options: { startOn: 'message', debounceMs: 0 },
+      stages: [
+        { name: 'resting', run: async ({ signal }) => (signals.push(signal), { outcome: 'next' }) },
+        { name: 'ending', run: async ({ signal }) => (signals.push(signal), { outcome: 'updated', content: {} }) },
+      ],
+    });
+    const host = new Harness({ paneOptions: quietPanes, panes: [calm] });
+    await host.open();
+    await host.say();
+    await host.clock.advance(10);
+    expect(signals.map((signal) => signal.aborted)).toEqual([false, false]);
   });
 
   it('[P8] that throws is in error internal, and the session lives on', async () => {

@@ -199,5 +199,14 @@ describe('a session that cannot be read', () => {
       refused: { code: 'INTERNAL' },
     });
     expect(await host.say('x', { session: 'good' })).toMatchObject({ seq: 2 });
+    const erase = { type: 'session.delete', session: 'bad', id: 'erase' } as const;
+    if (code === 'format') {
+      // Written by a newer version: not damaged, and not for this one to erase.
+      expect(await host.refusal(erase)).toMatchObject({ code: 'INTERNAL', data: { damaged: false } });
+      return;
+    }
+    expect(await host.ok(erase)).toMatchObject({ duplicate: false });
+    expect(await host.ok(erase)).toMatchObject({ duplicate: true });
+    expect(await host.refusal({ ...hello, session: 'bad', id: 'later' })).toMatchObject({ code: 'NOT_FOUND' });
   });
 });
