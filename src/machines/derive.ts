@@ -1,4 +1,5 @@
 import { isTerminal, isWorking } from '../protocol/names.ts';
+import type { PhaseFact } from '../protocol/records.ts';
 import type { Message, PaneView, View } from '../protocol/view.ts';
 import type { PrivatePane, State } from '../protocol/state.ts';
 import type { Hold } from './pane-types.ts';
@@ -85,4 +86,21 @@ export function panesToWake(state: State): { busy: string[]; due: string[] } {
     if (pane !== undefined && owesRun(view, pane, state.view.transcript)) due.push(name);
   }
   return { busy, due };
+}
+
+/** `updated` and `unchanged` of a transcript-driven pane say which transcript the run saw when its work began. PROTOCOL section 5. */
+export function coversOf(state: State, fact: PhaseFact): number | undefined {
+  const pane = state.private.panes[fact.pane];
+  if (pane?.declaration.driven !== true || (fact.phase !== 'updated' && fact.phase !== 'unchanged')) return undefined;
+  return pane.sees ?? state.view.transcript;
+}
+
+/** How the open run of a pane ends whose actor has crashed; undefined = it has none. */
+export function crashEnd(state: State, pane: string): PhaseFact | undefined {
+  const view = state.view.panes[pane];
+  if (view === undefined || view.run === null || !isOpen(view)) return undefined;
+  const { run, generation, attempt } = view;
+  const message = 'the pane failed; the log of the server says why';
+  const error = { code: 'internal', message, retryable: true } as const;
+  return { type: 'pane.phase', pane, run, generation, phase: 'error', attempt, error };
 }

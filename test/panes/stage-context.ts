@@ -1,3 +1,4 @@
+import { defaultPaneOptions } from '../../src/server/sessions/pane-registry.ts';
 import type { JsonObject, PaneOptions, StageContext, StageResult } from '../../src/panes/define.ts';
 import type { Message } from '../../src/panes/define.ts';
 import type { TextRequest } from '../../src/ports/models.ts';
@@ -15,19 +16,7 @@ export function transcript(...lines: [role: 'user' | 'assistant' | 'system', tex
   }));
 }
 
-const options: PaneOptions = {
-  enabled: true,
-  policy: 'supersede',
-  startOn: 'reply',
-  replyWaitMs: 30_000,
-  debounceMs: 150,
-  debounceMaxMs: 2_000,
-  timeoutMs: 60_000,
-  idleTimeoutMs: 30_000,
-  retries: 2,
-  maxChars: 1_500,
-  window: 30,
-};
+const options: PaneOptions = { ...defaultPaneOptions };
 
 type Script = string | readonly string[] | Error;
 

@@ -1,3 +1,4 @@
+import { defaultPaneOptions } from '../../src/server/sessions/pane-registry.ts';
 import type { ClientClock } from '../../src/client/clock.ts';
 import type { ClientSocket, SocketConstructor, SocketEvent } from '../../src/client/types.ts';
 import type { ServerFrame } from '../../src/protocol/frames.ts';
@@ -178,17 +179,8 @@ export function declare(kind: string, phases: string[], driven = true): PaneDecl
     kind,
     phases,
     driven,
-    enabled: true,
-    policy: 'supersede',
+    ...defaultPaneOptions,
     startOn: driven ? 'reply' : 'message',
-    replyWaitMs: 30_000,
-    debounceMs: 150,
-    debounceMaxMs: 2_000,
-    timeoutMs: 60_000,
-    idleTimeoutMs: 30_000,
-    retries: 2,
-    maxChars: 1_500,
-    window: 30,
   };
 }
 

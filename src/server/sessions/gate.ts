@@ -1,6 +1,6 @@
 import { decide } from '../../machines/decide.ts';
 import type { Decision, Knowledge } from '../../machines/decision.ts';
-import { drivenPanes, isOpen, isUnfinished, panesToWake, replyHold } from '../../machines/derive.ts';
+import { coversOf, crashEnd, drivenPanes, isUnfinished, panesToWake, replyHold } from '../../machines/derive.ts';
 import type { PaneEmitted } from '../../machines/pane-types.ts';
 import type { StageInput } from '../../machines/pane-setup.ts';
 import { chartOptions, recover, recoveryFacts } from '../../machines/recover.ts';
@@ -317,18 +317,8 @@ export class Gate {
     this.#actors.bury(pane);
     this.#events.crashed(pane, error);
     this.#events.stopBodies(pane);
-    const view = this.proposed.view.panes[pane];
-    if (view === undefined || view.run === null || !isOpen(view)) return;
-    const { run, generation, attempt } = view;
-    this.#say({
-      type: 'pane.phase',
-      pane,
-      run,
-      generation,
-      phase: 'error',
-      attempt,
-      error: { code: 'internal', message: 'the pane failed; the log of the server says why', retryable: true },
-    });
+    const end = crashEnd(this.proposed, pane);
+    if (end !== undefined) this.#say(end);
   }
 
   // ---- records
@@ -347,19 +337,12 @@ export class Gate {
         this.#drafts.end(draft, outcomeOf(fact.phase), fact.reason ?? fact.error?.code);
         if (fact.content !== undefined) whole.content = { ...fact.content, message: draft.message };
       }
-      const covers = this.#covers(fact);
+      const covers = coversOf(this.proposed, fact);
       if (covers !== undefined) whole.covers = covers;
     }
     // Live news belongs to a phase of a run: the next one begins without.
     if (isCurrent || fact.phase !== 'queued') this.#live.clear(fact.pane);
     this.#push(whole);
-  }
-
-  /** `updated` and `unchanged` of a transcript-driven pane say which transcript the run saw when its work began. */
-  #covers(fact: PhaseFact): number | undefined {
-    const pane = this.proposed.private.panes[fact.pane];
-    if (pane?.declaration.driven !== true || (fact.phase !== 'updated' && fact.phase !== 'unchanged')) return undefined;
-    return pane.sees ?? this.proposed.view.transcript;
   }
 
   #push(fact: Fact): void {

@@ -8,11 +8,11 @@ import type { Command, CommandOf } from '../../protocol/commands.ts';
 import type { AckFrame, LiveFrame } from '../../protocol/frames.ts';
 import type { JsonObject, Rec } from '../../protocol/records.ts';
 import { foldState, type State } from '../../protocol/state.ts';
-import { wholeCharacters } from '../../protocol/text.ts';
 import { isUnfinished } from '../../machines/derive.ts';
 import type { Refused } from '../session-api.ts';
 import { Broadcast } from './broadcast.ts';
 import { formatCursor } from './cursor.ts';
+import { DeltaAnswers } from './delta-answers.ts';
 import { Gate } from './gate.ts';
 import { measure, summary } from './reports.ts';
 import type { StageSession } from './stage-body.ts';
@@ -46,6 +46,7 @@ export class Session implements StageSession {
   /** Set while nothing can be stored: when to try again, ms. */
   sealedMs: number | null = null;
   readonly #world: SessionWorld;
+  readonly #deltas = new DeltaAnswers();
   #turns: Turn[] = [];
   #inFlight: Turn[] | null = null;
   #savedSeq: number;
@@ -86,11 +87,6 @@ export class Session implements StageSession {
   /** No work and nothing to store; there may be subscribers. */
   get quiet(): boolean {
     return this.gate.idle && this.stages.size === 0 && this.#inFlight === null && this.#turns.length === 0;
-  }
-
-  /** A stage is at work. */
-  get working(): boolean {
-    return this.stages.size > 0;
   }
 
   cursor(seq = this.committed.view.seq): string {
@@ -146,12 +142,10 @@ export class Session implements StageSession {
     this.gate.reset(this.committed);
     this.broadcast.startAt(this.committed.view.seq);
     const lost = [...(this.#inFlight ?? []), ...this.#turns];
-    const texts = this.#texts;
-    this.#texts = [];
     this.#turns = [];
     this.#inFlight = null;
     for (const turn of lost) turn.done(error);
-    for (const { answer } of texts) answer(error);
+    this.#deltas.drop(error);
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const { reject } of waiting) reject(error);
@@ -218,24 +212,13 @@ export class Session implements StageSession {
 
   /** A command that has made no record: its answer waits for those before it, a delta's for its draft's next one (within 250 ms). */
   #whenWritten(command: Command, answer: (error?: Error) => void): void {
-    if (command.type === 'message.delta') {
-      if (command.id === undefined) {
-        answer();
-        return;
-      }
-      const draft = this.gate.draft(command.message);
-      // Half a character is not recorded before its other half is there.
-      const end = wholeCharacters(draft?.text.slice(0, command.at + command.text.length) ?? '').length;
-      if (draft !== undefined && draft.recorded < end) {
-        this.#texts.push({ seq: this.proposed.view.seq, message: command.message, end, answer });
-        return;
-      }
-    }
-    this.durable().then(() => answer(), answer);
+    if (command.type === 'message.delta' && command.id === undefined) answer();
+    else if (
+      command.type !== 'message.delta' ||
+      !this.#deltas.keep(command, this.gate.draft(command.message), this.proposed, answer)
+    )
+      this.durable().then(() => answer(), answer);
   }
-
-  /** Deltas without an answer yet. `seq`: what was proposed when each came; before that is durable its message may not be there. */
-  #texts: { seq: number; message: string; end: number; answer: (error?: Error) => void }[] = [];
 
   #turned(turn: Turn): void {
     this.#turns.push(turn);
@@ -277,13 +260,7 @@ export class Session implements StageSession {
     const due = this.#waiting.filter((waiting) => waiting.seq <= seq);
     if (due.length > 0) this.#waiting = this.#waiting.filter((waiting) => waiting.seq > seq);
     for (const { resolve } of due) resolve();
-    if (this.#texts.length === 0) return;
-    const written = this.#texts.filter(
-      (text) =>
-        text.seq <= seq && (this.committed.private.open[text.message]?.length ?? Number.POSITIVE_INFINITY) >= text.end,
-    );
-    this.#texts = this.#texts.filter((text) => !written.includes(text));
-    for (const { answer } of written) answer();
+    this.#deltas.release(this.committed);
   }
 
   #notStored(turns: Turn[], entry: Entry, after: State, error: unknown): void {

@@ -278,10 +278,12 @@ export class Sessions implements SessionHost {
     this.#watch.stop();
     const { clock } = this.#world;
     const sessions = this.#live.all();
-    const untilMs = clock.now() + graceMs;
-    while (clock.now() < untilMs && sessions.some((session) => session.working)) {
-      await new Promise<void>((resolve) => clock.setTimeout(resolve, 25));
-    }
+    let timer: unknown;
+    const grace = new Promise<void>((resolve) => {
+      timer = clock.setTimeout(resolve, graceMs);
+    });
+    await Promise.race([Promise.all(sessions.map((session) => session.stages.ended())), grace]);
+    clock.clearTimeout(timer);
     for (const session of sessions) session.gate.stop();
     await Promise.all(sessions.map((session) => session.durable().catch(() => undefined)));
     await Promise.all(sessions.map((session) => session.save(1)));

@@ -34,6 +34,12 @@ export class Stages {
     return this.#bodies.get(pane)?.size ?? 0;
   }
 
+  /** Resolves when all bodies that run now have ended. */
+  async ended(): Promise<void> {
+    const bodies = [...this.#bodies.values()].flatMap((ofPane) => [...ofPane]);
+    await Promise.all(bodies.map((body) => body.ended));
+  }
+
   /** Aborts what a pane has running: its actor, which would have, is dead. */
   abort(pane: string): void {
     for (const body of this.#bodies.get(pane) ?? []) body.stop('the pane crashed');

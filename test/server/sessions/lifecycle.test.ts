@@ -264,6 +264,7 @@ describe('a graceful stop', () => {
     await host.clock.advance(200);
     await closing;
     expect(await host.phases('reply')).toEqual(['streaming', 'updated']);
+    expect(host.clock.pending).toBe(0);
   });
 });
 
