@@ -4,6 +4,7 @@ import { WebSocket, type ClientOptions } from 'ws';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { AccessOptions } from '../../src/server/transport/access.ts';
 import type { EdgeConfig } from '../../src/server/transport/edge.ts';
+import type { Route } from '../../src/server/transport/router.ts';
 import { createHttpEdge, type HttpEdge } from '../../src/server/transport/server.ts';
 import { createMetrics, type Metrics } from '../../src/server/telemetry.ts';
 import { FakeSessions } from './fake-sessions.ts';
@@ -25,6 +26,7 @@ export async function startEdge(
     access?: Omit<AccessOptions, 'now'>;
     clock?: Clock;
     host?: FakeSessions;
+    routes?: readonly Route[];
   } = {},
 ): Promise<TestEdge> {
   const { host = new FakeSessions('s1', 's2'), ...rest } = options;

@@ -5,6 +5,7 @@ import { internalError, type Edge } from './edge.ts';
 import { reply, replyError, type Exchange } from './http-reply.ts';
 import { match, type Route } from './router.ts';
 import { assetRoutes } from './routes/assets.ts';
+import { exportRoutes } from './routes/export.ts';
 import { operationRoutes } from './routes/operations.ts';
 import { servePage } from './routes/pages.ts';
 import { sessionRoutes } from './routes/sessions.ts';
@@ -15,7 +16,13 @@ export type RequestHandler = (request: IncomingMessage, response: ServerResponse
 
 /** The HTTP routes of PROTOCOL section 9 as one handler. `more` = routes of other parts (inspector); they come first. */
 export function createRequestHandler(edge: Edge, streams: EventStreams, more: readonly Route[] = []): RequestHandler {
-  const routes = [...more, ...operationRoutes(edge), ...sessionRoutes(edge, streams), ...assetRoutes(edge)];
+  const routes = [
+    ...more,
+    ...operationRoutes(edge),
+    ...sessionRoutes(edge, streams),
+    ...assetRoutes(edge),
+    ...exportRoutes(edge),
+  ];
   return async (request, response) => {
     try {
       const exchange = open(request, response);
@@ -98,7 +105,7 @@ function allowOrigin(edge: Edge, request: IncomingMessage, response: ServerRespo
   const { origin } = request.headers;
   if (origin === undefined || !edge.access.allowsOrigin(origin)) return;
   response.setHeader('access-control-allow-origin', origin);
-  response.setHeader('access-control-allow-methods', 'GET, HEAD, POST');
+  response.setHeader('access-control-allow-methods', 'GET, HEAD, POST, PATCH');
   response.setHeader('access-control-allow-headers', 'authorization, content-type, idempotency-key, last-event-id');
   response.setHeader('access-control-max-age', '600');
 }

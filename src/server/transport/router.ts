@@ -11,7 +11,7 @@ export interface Call extends Exchange {
 /** One route. Handlers may throw; the caller then gets INTERNAL. */
 export interface Route {
   /** GET routes answer HEAD too. */
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PATCH';
   /** As `/v1/sessions/{session}`; a parameter is one whole segment. */
   readonly pattern: string;
   /**
