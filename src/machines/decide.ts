@@ -5,6 +5,7 @@ import type { State } from '../protocol/state.ts';
 import type { PaneView } from '../protocol/view.ts';
 import { doNothing, refuse, type Decision, type Knowledge } from './decision.ts';
 import { decideAdd, decideDelta, decideEdit, decideRemove } from './decide-message.ts';
+import { decideTask, decideWork } from './decide-task.ts';
 import { answeredMessage, isOpen } from './derive.ts';
 import type { SessionEvent } from './session.ts';
 
@@ -52,7 +53,7 @@ export function decide(state: State, command: Command, known: Knowledge): Decisi
     case 'task.cancel':
     case 'task.retry':
     case 'task.prioritize':
-      return decideTask(state, command);
+      return decideTask(state, command, known);
   }
 }
 
@@ -114,11 +115,13 @@ function noPane(name: string): Decision {
 function decideRun(state: State, command: CommandOf<'pane.run'>, known: Knowledge): Decision {
   const view = state.view.panes[command.pane];
   const pane = state.private.panes[command.pane];
+  if (pane === undefined && known.panes[command.pane]?.tasks === true) return decidePlanned(state, command, known);
   if (view === undefined || pane === undefined) return noPane(command.pane);
   if (!pane.declaration.enabled) return refuse('CONFLICT', `pane ${command.pane} is off: turn it on with session.open`);
   if (known.panes[command.pane] === undefined) {
     return refuse('UNSUPPORTED', `pane ${command.pane} is not registered on this server`);
   }
+  if (pane.declaration.tasks === true) return decidePlanned(state, command, known);
   const busy = isOpen(view) && pane.began;
   if (busy && pane.declaration.policy === 'reject')
     return refuse('CONFLICT', `pane ${command.pane} is busy with run ${view.run ?? ''}`, { data: { run: view.run } });
@@ -137,6 +140,13 @@ function decideRun(state: State, command: CommandOf<'pane.run'>, known: Knowledg
     event: command.input === undefined ? event : { ...event, input: command.input },
   };
   return { kind: 'do', events: [tell], spawn: [command.pane] };
+}
+
+function decidePlanned(state: State, command: CommandOf<'pane.run'>, known: Knowledge): Decision {
+  const planned = known.plan(command.pane, command.input ?? null);
+  if (planned === undefined) return refuse('UNSUPPORTED', `pane ${command.pane} is not registered on this server`);
+  if ('refused' in planned) return refuse('BAD_MESSAGE', planned.refused);
+  return decideWork(state, command.pane, planned, known);
 }
 
 function decideCancel(state: State, command: CommandOf<'pane.cancel'>): Decision {
@@ -179,12 +189,4 @@ function decidePause(
   if (pane === undefined) return noPane(name);
   if (pane.paused === paused) return doNothing;
   return { kind: 'do', events: [{ type: 'tell', pane: name, event }], spawn: [name] };
-}
-
-function decideTask(state: State, command: CommandOf<'task.cancel' | 'task.retry' | 'task.prioritize'>): Decision {
-  const pane = state.view.panes[command.pane];
-  if (pane === undefined) return noPane(command.pane);
-  if (pane.tasks[command.task] === undefined)
-    return refuse('NOT_FOUND', `no task ${command.task} in pane ${command.pane}`);
-  return refuse('UNSUPPORTED', `pane ${command.pane} does not take ${command.type}`);
 }

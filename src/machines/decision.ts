@@ -1,5 +1,5 @@
 import { wireError, type ErrorCode, type WireError } from '../protocol/codes.ts';
-import type { Fact, PaneDeclaration } from '../protocol/records.ts';
+import type { Fact, JsonObject, PaneDeclaration, TaskChange } from '../protocol/records.ts';
 import type { SessionEvent } from './session.ts';
 
 /** A message wherever it is: in the view, or (older) in the transcript table; also one that was removed. */
@@ -25,13 +25,28 @@ export interface Knowledge {
   panes: { [name: string]: PaneDeclaration };
   find(message: string): Found | undefined;
   draft(message: string): DraftText | undefined;
+  /** What a `pane.run` of a pane with tasks asks for; undefined = it has none. */
+  plan(pane: string, input: JsonObject | null): Planned | undefined;
+  /** The task that tries once more what this part says has failed; undefined = it does not say so. */
+  retry(pane: string, key: string): TaskChange | undefined;
 }
+
+/** Tasks for a run, or why there are none. */
+export type Planned = { tasks: TaskChange[]; joins: boolean; maxTasks: number } | { refused: string };
 
 /** What the gate does with a command. */
 export type Decision =
   | { kind: 'refuse'; error: WireError }
-  /** Events for the session's chart, in order, after facts that need none. */
-  | { kind: 'do'; facts?: Fact[]; events: SessionEvent[]; message?: string; run?: string; spawn?: string[] }
+  /** Events for the session's chart, in order, after panes that are declared and facts that need no event. */
+  | {
+      kind: 'do';
+      declare?: { [pane: string]: PaneDeclaration };
+      facts?: Fact[];
+      events: SessionEvent[];
+      message?: string;
+      run?: string;
+      spawn?: string[];
+    }
   /** Text of a streamed message: handed to its draft. `end` finishes it. */
   | { kind: 'write'; message: string; add: string; end: 'complete' | 'stopped' | 'failed' | null };
 

@@ -10,6 +10,8 @@ export interface StageInput {
   generation: number;
   attempt: number;
   stage: string;
+  /** Of a pane with tasks: whose stage it is. */
+  task?: string;
 }
 
 /** How long an ended run's body may take to unwind, ms. PROTOCOL section 4, `pane.cancel`. */

@@ -222,7 +222,12 @@ export function spend(context: PaneContext, atMs: number): Partial<PaneContext> 
 /** 250 ms · 2ⁿ with full jitter, at most 8 s; or what the provider asked for. */
 export function backoffMs(context: PaneContext, failure: StageFailure | null): number {
   if (failure?.retryAfterMs !== undefined) return failure.retryAfterMs;
-  return Math.round(Math.min(8_000, 250 * 2 ** context.retriesUsed) * context.jitter);
+  return retryDelayMs(context.retriesUsed, context.jitter);
+}
+
+/** The wait before the next attempt after `retriesUsed` retries; `jitter` in [0, 1). */
+export function retryDelayMs(retriesUsed: number, jitter: number): number {
+  return Math.round(Math.min(8_000, 250 * 2 ** retriesUsed) * jitter);
 }
 
 /** Another attempt is worth it: retryable, retries left, nothing of the run on record yet, and the wait fits in the run's timeout. */

@@ -1,10 +1,12 @@
 import { isTerminal, isWorking, type Outcome } from '../protocol/names.ts';
-import type { Fact, RunError } from '../protocol/records.ts';
+import type { Fact, PaneDeclaration, RunError } from '../protocol/records.ts';
 import type { PrivatePane, State } from '../protocol/state.ts';
 import type { PaneView } from '../protocol/view.ts';
 import { isOpen, replyHold, unfinishedRuns } from './derive.ts';
 import { announcement } from './pane-steps.ts';
-import type { Boot, ChartOptions, PaneInput } from './pane-types.ts';
+import type { Boot, ChartOptions, PaneEvent, PaneInput } from './pane-types.ts';
+import { recoverTasks, taskOptions } from './tasks/recover.ts';
+import type { TaskPaneEvent, TaskPaneInput } from './tasks/types.ts';
 
 /** A run found unfinished this many times is ended: it may be what kills the process. PROTOCOL section 5. */
 export const maxRecoveries = 3;
@@ -72,6 +74,24 @@ function recordedText(state: State, view: PaneView): boolean {
 function endWriting(state: State, view: PaneView, outcome: Outcome, reason: string): Fact[] {
   const message = writtenBy(state, view);
   return message === undefined ? [] : [{ type: 'message.ended', message, outcome, reason }];
+}
+
+/** What the chart of a pane starts from, of whichever kind it is. */
+export function paneInput(
+  state: State,
+  name: string,
+  nowMs: number,
+  unwinding = 0,
+): PaneInput | TaskPaneInput | undefined {
+  const hasTasks = state.private.panes[name]?.declaration.tasks === true;
+  return hasTasks ? recoverTasks(state, name, unwinding) : recover(state, name, nowMs, unwinding);
+}
+
+/** How a pane at work hears of new options. */
+export function optionsEvent(declaration: PaneDeclaration): PaneEvent | TaskPaneEvent {
+  return declaration.tasks === true
+    ? { type: 'task.options', options: taskOptions(declaration) }
+    : { type: 'options', options: chartOptions(declaration) };
 }
 
 /** What a pane's chart starts from: one pure function of the state, for the first start, a wake, a recovery and a crash of the actor alike. */

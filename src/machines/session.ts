@@ -2,11 +2,16 @@ import { setup } from 'xstate';
 import type { AddedMessage, CancelReason, Fact, PaneDeclaration } from '../protocol/records.ts';
 import type { PaneMachine } from './pane.ts';
 import type { Hold, PaneEvent, PaneInput } from './pane-types.ts';
+import type { TaskPaneMachine } from './tasks/pane.ts';
+import type { TaskPaneEvent, TaskPaneInput } from './tasks/types.ts';
+
+/** The chart of a pane: of stages, or of tasks. */
+export type AnyPaneMachine = PaneMachine | TaskPaneMachine;
 
 /** What the gate has decided. Every event carries the time and the names that its effects may need. */
 export type SessionEvent =
   /** Spawns panes (lazily, or again after a crash). They start to move with `start`, after somebody listens. */
-  | { type: 'spawn'; panes: PaneInput[] }
+  | { type: 'spawn'; panes: (PaneInput | TaskPaneInput)[] }
   | { type: 'start'; panes: string[] }
   | { type: 'open'; panes: { [pane: string]: PaneDeclaration } }
   | { type: 'close'; panes: string[]; reason: Extract<CancelReason, 'closed' | 'deleted'> }
@@ -19,7 +24,7 @@ export type SessionEvent =
   /** Whether a reply is on its way has changed. */
   | { type: 'hold'; panes: string[]; hold: Hold; at: number }
   /** For one pane only. */
-  | { type: 'tell'; pane: string; event: PaneEvent }
+  | { type: 'tell'; pane: string; event: PaneEvent | TaskPaneEvent }
   | { type: `xstate.error.actor.${string}`; error: unknown; actorId: string };
 
 /** What the session itself says; its panes say the rest. */
@@ -37,7 +42,7 @@ interface SessionContext {
   generation: number;
 }
 
-function setupSession(panes: { [pane: string]: PaneMachine }) {
+function setupSession(panes: { [pane: string]: AnyPaneMachine }) {
   return setup({
     types: {
       context: {} as SessionContext,
@@ -122,7 +127,7 @@ function sayActions({ enqueueActions }: SessionSetup, replyPane: string) {
  * The statechart of one session: the root of its actor system, owner of the generation, parent of its panes. Its states say whether a reply
  * is awaited. It never dies with a pane: a crashed one is reported, and spawned again by the gate.
  */
-export function createSessionMachine(panes: { [pane: string]: PaneMachine }, replyPane = 'reply') {
+export function createSessionMachine(panes: { [pane: string]: AnyPaneMachine }, replyPane = 'reply') {
   const chart = setupSession(panes);
   const does = { ...paneActions(chart), ...sayActions(chart, replyPane) };
   const holdIs =

@@ -29,12 +29,23 @@ export interface StageContext {
     complete(request: TextRequest): Promise<string>;
   };
   readonly image: {
+    /** The engine that is asked first. */
     readonly engine: string;
-    /** Draws, stores, and resolves with the asset's path. */
-    generate(request: { prompt: string; seed: string }): Promise<string>;
+    /** Draws, stores, and resolves with the picture. `fresh`: also when the same was drawn before. */
+    generate(request: { prompt: string; seed: string; fresh?: boolean }): Promise<Picture>;
   };
   /** Appends text to the assistant message that this run writes (the reply pane). */
   write(add: string): void;
+}
+
+/** A picture that is stored. */
+export interface Picture {
+  /** Path of the asset. */
+  path: string;
+  /** Who drew it: with a chain of engines, the one that could. */
+  engine: string;
+  /** The same engine has drawn the same description before: this is that picture. */
+  cached: boolean;
 }
 
 /** How a stage ended. `next` goes on with the following stage, `updated` commits, `unchanged` leaves the content as it is. */

@@ -24,6 +24,9 @@ export const paneOptionsSchema = z.strictObject({
   retries: z.number().int().min(0).max(10).optional(),
   maxChars: z.number().int().min(1).max(60_000).optional(),
   window: z.number().int().min(1).max(200).optional(),
+  taskTimeoutMs: ms.min(1).optional(),
+  parallel: z.number().int().min(1).max(64).optional(),
+  propose: z.number().int().min(0).max(8).optional(),
 });
 
 const input = z.record(z.string(), z.json()).optional();

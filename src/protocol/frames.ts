@@ -36,10 +36,38 @@ export interface LiveFrame {
   run?: string;
   attempt?: number;
   text?: { message: string; at: number; add: string };
-  progress?: { value: number; max: number; unit: string };
+  progress?: LiveProgress;
   /** What the run waits for; null = not any more. */
-  wait?: { reason: 'queue' | 'rate-limit' | 'draining' | 'yielded'; position?: number } | null;
+  wait?: LiveWait | null;
+  /** Path of a picture that is not finished, to be had only for a short while. */
   preview?: string;
+  /** Of a pane with tasks: what is new about those at work, by task. */
+  tasks?: { [task: string]: LiveTask };
+}
+
+/** The backend's own numbers. */
+export interface LiveProgress {
+  value: number;
+  max: number;
+  unit: string;
+}
+
+/** Why work stands still; `until`: ISO 8601, when that is known. */
+export interface LiveWait {
+  reason: 'queue' | 'rate-limit' | 'backoff' | 'draining' | 'yielded';
+  /** 1 = the next to start. */
+  position?: number;
+  until?: string;
+}
+
+/** Ephemeral news of one task. `text` belongs to the stage; `at` 0 begins it anew. */
+export interface LiveTask {
+  attempt?: number;
+  stage?: string;
+  progress?: LiveProgress;
+  wait?: LiveWait | null;
+  preview?: string;
+  text?: { at: number; add: string };
 }
 
 export interface CaughtUpFrame {

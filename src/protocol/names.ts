@@ -14,6 +14,18 @@ export const limits = {
   maxPanes: 16,
   /** Most runs in phase `queued` in one pane: so that ending all runs of all panes still fits in one entry of the journal. */
   maxQueuedRuns: 12,
+  /** Most tasks in a run. */
+  maxTasks: 1_000,
+  /** Most parts of a pane's content; beyond it the part that was committed longest ago leaves the view. */
+  maxParts: 256,
+  /** Earlier versions of a part that stay readable. */
+  partVersions: 5,
+  /** Largest value of one part, in bytes; longer text is an asset. */
+  maxPartBytes: 4_096,
+  /** Largest input, and largest checkpoint, of one task, in bytes. */
+  maxTaskBytes: 8_192,
+  /** Largest size of all tasks that one command brings, in bytes: so that those of two panes still fit in one entry of the journal. */
+  maxWorkBytes: 393_216,
   /** Most messages in a view. */
   viewMessages: 200,
   /** Most text in a view, in UTF-8 bytes. */

@@ -26,6 +26,12 @@ export interface PaneOptions {
   maxChars: number;
   /** Messages given to the model. */
   window: number;
+  /** Panes with tasks: longest time of one task's provider work, retries included, not in a queue for a slot. */
+  taskTimeoutMs?: number;
+  /** Panes with tasks: how many work at the same time, within the limits of the provider. */
+  parallel?: number;
+  /** illustrations: pictures that one more model call proposes for a message without prompts of its own; 0 = none. */
+  propose?: number;
 }
 
 /** What `session.opened` says of a pane: its kind, its working phases, and all its options. */
@@ -35,6 +41,8 @@ export interface PaneDeclaration extends PaneOptions {
   phases: string[];
   /** Outdated by what happens to the transcript (false: reply, illustrations, chapters). */
   driven: boolean;
+  /** Its runs are made of tasks. */
+  tasks?: true;
 }
 
 /** Why a run ended in `error` (or `imaging_failed`). */
@@ -59,16 +67,40 @@ export interface AddedMessage {
 
 export type TaskStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
 
+/** One countable unit of work of a run. */
 export interface Task {
+  /** Unique in its run. */
   id: string;
+  /** For people. */
   label: string;
+  /** The part of the pane's content that it writes; '' = none. One writer a key at any time. */
+  key: string;
   status: TaskStatus;
   attempt: number;
+  /** What it is to do, as planned. */
+  input: JsonObject;
+  /** Tasks of the same run that have to end before it begins. */
+  after?: string[];
+  /** The run pauses when it has ended, for somebody to look at it. */
+  review?: true;
+  /** Smaller goes first; absent = 0. `task.prioritize` gives one below all others. */
+  rank?: number;
+  /** The stage it is in, or goes on with. */
+  stage?: string;
+  /** What its stages so far have made. */
+  checkpoint?: JsonObject;
+  /** Waits for another attempt until then. */
+  retryAt?: string;
   error?: RunError;
   asset?: string;
   startedAt?: string;
   endedAt?: string;
 }
+
+/** Something new about a task: only the fields that differ. null = not there any more. The fold adds the times. */
+export type TaskChange = { id: string } & {
+  [K in Exclude<keyof Task, 'id' | 'startedAt' | 'endedAt'>]?: Task[K] | null;
+};
 
 export type CancelReason = 'superseded' | 'user' | 'closed' | 'deleted';
 
@@ -94,6 +126,8 @@ export interface PhaseFact {
   /** The transcript that the run saw when its work began. */
   covers?: number;
   content?: JsonObject;
+  /** Of a pane with tasks: all of them with the run's first phase and its queueing; later what is new about them. */
+  tasks?: TaskChange[];
 }
 
 /** A record without its position, time and cause: what a statechart can say. PROTOCOL section 5. */
@@ -108,8 +142,8 @@ export type Fact =
   | { type: 'message.removed'; message: string; generation: number }
   | PhaseFact
   | { type: 'pane.paused'; pane: string; paused: boolean }
-  | { type: 'pane.content'; pane: string; run: string; key: string; value: Json; version: number }
-  | { type: 'task'; pane: string; run: string; task: Task };
+  | { type: 'pane.content'; pane: string; run: string; key: string; value: Json; version: number; task?: TaskChange }
+  | { type: 'tasks'; pane: string; run: string; tasks: TaskChange[] };
 
 /** Where and when a fact stands in its session's journal. */
 export interface Stamp {

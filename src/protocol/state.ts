@@ -1,6 +1,6 @@
 import { fold } from './fold.ts';
 import { isTerminal, isWorking } from './names.ts';
-import type { JsonObject, PaneDeclaration, PhaseFact, Rec, ReplyBy } from './records.ts';
+import type { JsonObject, PaneDeclaration, PhaseFact, Rec, ReplyBy, TaskChange } from './records.ts';
 import { emptyView, type View } from './view.ts';
 
 /** Version of the saved state and of the record format. A change of either needs a reader for the old one and a fixture test. */
@@ -15,6 +15,8 @@ export interface QueuedRun {
   generation: number;
   input: JsonObject | null;
   of: string | null;
+  /** Of a pane with tasks. */
+  tasks?: TaskChange[];
 }
 
 /** What the server knows of a pane besides its view. */
@@ -90,9 +92,11 @@ function foldPrivate(state: State, record: Rec): Private {
       return { ...old, panes: declarePanes(old.panes, record.panes) };
     case 'session.closed':
     case 'pane.paused':
-    case 'pane.content':
-    case 'task':
       return old;
+    case 'pane.content':
+      return changePane(old, record.pane, (pane) => ({ ...pane, recoveries: 0 }));
+    case 'tasks':
+      return changePane(old, record.pane, (pane) => ({ ...pane, queue: addTasks(pane.queue, record) }));
     case 'session.recovered':
       return { ...old, panes: countRecoveries(old.panes, record.runs, state.view) };
     case 'message.added':
@@ -111,12 +115,24 @@ function foldPrivate(state: State, record: Rec): Private {
       return { ...old, appReplies: false };
     case 'message.removed':
       return { ...old, appReplies: false, open: without(old.open, record.message) };
-    case 'pane.phase': {
-      const pane = old.panes[record.pane];
-      if (pane === undefined) return old;
-      return { ...old, panes: { ...old.panes, [record.pane]: foldPhase(pane, record, state.view) } };
-    }
+    case 'pane.phase':
+      return changePane(old, record.pane, (pane) => foldPhase(pane, record, state.view));
   }
+}
+
+function changePane(old: Private, name: string, change: (pane: PrivatePane) => PrivatePane): Private {
+  const pane = old.panes[name];
+  return pane === undefined ? old : { ...old, panes: { ...old.panes, [name]: change(pane) } };
+}
+
+/** Tasks of a run that is still in line; those of the current one are in the view. */
+function addTasks(queue: QueuedRun[], { run, tasks }: Rec & { type: 'tasks' }): QueuedRun[] {
+  return queue.map((queued) => {
+    if (queued.run !== run) return queued;
+    const byId = new Map((queued.tasks ?? []).map((task) => [task.id, task]));
+    for (const task of tasks) byId.set(task.id, { ...byId.get(task.id), ...task });
+    return { ...queued, tasks: [...byId.values()] };
+  });
 }
 
 function declarePanes(old: Private['panes'], declared: { [name: string]: PaneDeclaration }): Private['panes'] {
@@ -168,6 +184,7 @@ function foldPhase(pane: PrivatePane, fact: PhaseFact, view: View): PrivatePane 
       generation: fact.generation,
       input: fact.input ?? null,
       of: fact.of ?? null,
+      ...(fact.tasks === undefined ? {} : { tasks: fact.tasks }),
     };
     return { ...pane, queue: [...pane.queue.filter((other) => other.run !== fact.run), queued] };
   }

@@ -16,6 +16,8 @@ export interface Message {
   /** True when the view holds only the beginning of a text too long for it. */
   cut?: boolean;
   replaces?: string;
+  /** How often its text was edited; absent = never. */
+  rev?: number;
 }
 
 export interface TaskCounts {
@@ -26,11 +28,19 @@ export interface TaskCounts {
   pending: number;
 }
 
-/** A keyed part of a pane's content, committed in mid-run. */
-export interface Part {
+/** A version of a part. */
+export interface PartVersion {
   value: Json;
   version: number;
   run: string;
+}
+
+/** A keyed part of a pane's content, committed in mid-run. */
+export interface Part extends PartVersion {
+  /** The record that committed it. */
+  seq: number;
+  /** The versions before this one, newest first, at most `limits.partVersions`. */
+  earlier: PartVersion[];
 }
 
 /** One pane as clients see it. PROTOCOL section 6. */

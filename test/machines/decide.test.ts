@@ -20,6 +20,8 @@ const on = (...facts: Fact[]) => foldFacts(base, facts);
 function knowing(state: State, more: Partial<Knowledge> = {}): Knowledge {
   return {
     nowMs: 7,
+    plan: () => undefined,
+    retry: () => undefined,
     ids: { message: 'new-message', run: 'new-run' },
     panes,
     find: (id) => {
@@ -223,18 +225,6 @@ describe('refusals', () => {
       { type: 'task.retry', pane: 'nobody', task: 't' },
       'NOT_FOUND',
       'no pane nobody in this session',
-    ],
-    [
-      'a task command that the pane does not take',
-      on(user, phase('history', 'r', 'evaluating'), {
-        type: 'task',
-        pane: 'history',
-        run: 'r',
-        task: { id: 't', label: 't', status: 'running', attempt: 1 },
-      }),
-      { type: 'task.prioritize', pane: 'history', task: 't' },
-      'UNSUPPORTED',
-      'pane history does not take task.prioritize',
     ],
   ];
   test.each(cases)('%s', (_, state, command, code, text, data) => {

@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fold } from '../../src/protocol/fold.ts';
 import { limits } from '../../src/protocol/names.ts';
-import type { Fact, PaneDeclaration, Rec, Task, TaskStatus } from '../../src/protocol/records.ts';
+import type { Fact, PaneDeclaration, Rec, TaskChange, TaskStatus } from '../../src/protocol/records.ts';
 import { utf8Bytes, wholeCharacters } from '../../src/protocol/text.ts';
 import { emptyView, type View } from '../../src/protocol/view.ts';
 
@@ -273,17 +273,43 @@ describe('panes in the view', () => {
   test('a keyed part keeps its run and version', () => {
     const view = fromFacts([
       opened,
+      { type: 'pane.content', pane: 'history', run: 'r', key: 'c1', value: 'draft', version: 1 },
       { type: 'pane.content', pane: 'history', run: 'r', key: 'c1', value: 'text', version: 2 },
     ]);
-    expect(view.panes['history']?.parts).toEqual({ c1: { value: 'text', version: 2, run: 'r' } });
+    expect(view.panes['history']?.parts).toEqual({
+      c1: { value: 'text', version: 2, run: 'r', seq: 3, earlier: [{ value: 'draft', version: 1, run: 'r' }] },
+    });
+  });
+
+  test('a part keeps five earlier versions, and a pane the 256 parts that were committed last', () => {
+    const commit = (key: string, version: number): Fact => ({
+      type: 'pane.content',
+      pane: 'history',
+      run: 'r',
+      key,
+      value: version,
+      version,
+    });
+    const often = Array.from({ length: limits.partVersions + 2 }, (_, index) => commit('k', index + 1));
+    const versions = fromFacts([opened, ...often]).panes['history']?.parts['k'];
+    expect(versions?.version).toBe(limits.partVersions + 2);
+    expect(versions?.earlier.map(({ version }) => version)).toEqual([6, 5, 4, 3, 2]);
+    expect(fromFacts([opened, ...often.slice(0, -1)]).panes['history']?.parts['k']?.earlier).toHaveLength(5);
+    const many = Array.from({ length: limits.maxParts }, (_, index) => commit(`k${index}`, 1));
+    const full = fromFacts([opened, ...many, commit('k0', 2)]);
+    expect(Object.keys(full.panes['history']?.parts ?? {})).toHaveLength(limits.maxParts);
+    const over = Object.keys(fromFacts([commit('new', 1)], full).panes['history']?.parts ?? {});
+    expect(over).toHaveLength(limits.maxParts);
+    expect(over).toEqual(expect.arrayContaining(['new', 'k0']));
+    expect(over).not.toContain('k1');
   });
 
   test('tasks of an older run are ignored, and a new run begins without', () => {
     const task = (id: string, run: string): Fact => ({
-      type: 'task',
+      type: 'tasks',
       pane: 'history',
       run,
-      task: { id, label: id, status: 'running', attempt: 1 },
+      tasks: [{ id, label: id, status: 'running', attempt: 1 }],
     });
     const view = fromFacts([opened, phase('r1', 'evaluating'), task('t1', 'r1'), task('t2', 'r0')]);
     expect(Object.keys(view.panes['history']?.tasks ?? {})).toEqual(['t1']);
@@ -369,10 +395,13 @@ const fact: fc.Arbitrary<Fact> = fc.oneof(
     version: fc.nat(3),
   }),
   fc.record({
-    type: fc.constant('task' as const),
+    type: fc.constant('tasks' as const),
     pane: fc.constant('history'),
     run: fc.constantFrom(...runs),
-    task: fc.record({ id: fc.constantFrom('t1', 't2', '3'), label: fc.constant('t'), status, attempt: fc.nat(3) }),
+    tasks: fc.array(
+      fc.record({ id: fc.constantFrom('t1', '__proto__', '3'), label: fc.constant('t'), status, attempt: fc.nat(3) }),
+      { maxLength: 3 },
+    ),
   }),
 );
 
@@ -433,11 +462,11 @@ describe('the fold', () => {
       attempt: fc.nat(2),
     });
     fc.assert(
-      fc.property(fc.array(task, { maxLength: 20 }), (tasks: Task[]) => {
+      fc.property(fc.array(task, { maxLength: 20 }), (tasks: TaskChange[]) => {
         let view = fromFacts([opened, phase('r', 'imaging')]);
         let total = 0;
         for (const one of tasks) {
-          view = fromFacts([{ type: 'task', pane: 'history', run: 'r', task: one }], view);
+          view = fromFacts([{ type: 'tasks', pane: 'history', run: 'r', tasks: [one] }], view);
           const counts = view.panes['history']?.counts;
           expect(counts).toBeTruthy();
           if (counts === null || counts === undefined) continue;
