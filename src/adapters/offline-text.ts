@@ -1,7 +1,10 @@
 import type { Report, TextModel, TextRequest } from '../ports/models.ts';
+import { draftChapter, outlineChapter } from './offline/chapter.ts';
 import { describeScene } from './offline/describe.ts';
+import { proposePictures } from './offline/propose.ts';
 import { seeded } from './offline/random.ts';
 import { composeReply, isOfflineReply } from './offline/reply.ts';
+import { editChapter } from './offline/revise.ts';
 import { readScene } from './offline/scene.ts';
 import { slices } from './offline/slices.ts';
 import type { Breathe } from './offline/slices.ts';
@@ -9,7 +12,7 @@ import { summarize } from './offline/summary.ts';
 import { delay } from './offline/delay.ts';
 
 export interface OfflineTextOptions {
-  /** Pause before each word of a reply, in ms. 0 = none. Default 25, about as fast as one reads aloud in one's head. */
+  /** Pause before each word of a reply, and before every few words of a chapter, in ms. 0 = none. Default 25, about as fast as one reads aloud in one's head. */
   pace?: number;
   /** How to wait; rejects with the signal's reason. Default: real time. */
   delay?: (ms: number, signal: AbortSignal) => Promise<void>;
@@ -23,8 +26,8 @@ const defaultConnect =
   'To connect a model, set MULLION_TEXT_MODEL and OPENAI_BASE_URL (and OPENAI_API_KEY where one is needed) and start again; `mullion check` says whether it answers.';
 
 /**
- * Text without a model, without weights and without a network: extractive summaries, scenes read with a lexicon, and a reply that says what it
- * is. `evaluate` works out what the pane would say now and compares, so `unchanged` is true when it is said.
+ * Text without a model, without weights and without a network: extractive summaries, scenes read with a lexicon, chapters put together from
+ * sentences that are there, and a reply that says what it is. `evaluate` works out what the pane would say now and compares, so `unchanged` is true when it is said.
  */
 export function offlineText(options: OfflineTextOptions = {}): TextModel {
   return {
@@ -44,26 +47,57 @@ async function* stream(
   const answer = await write(request, slices(signal), options);
   signal.throwIfAborted();
   report.heard();
-  if (request.stage !== 'reply') {
-    if (answer !== '') yield answer;
-    return;
-  }
+  const pieces = piecesOf(answer, request);
+  // What comes in one piece is not waited for.
+  const pace = pieces.length > 1 ? (options.pace ?? 25) : 0;
   const wait = options.delay ?? delay;
-  const pace = options.pace ?? 25;
-  for (const word of answer.split(/(?<=\s)(?=\S)/u)) {
+  for (const piece of pieces) {
     if (pace > 0) await wait(pace, signal);
     signal.throwIfAborted();
     report.heard();
-    yield word;
+    yield piece;
   }
 }
+
+/** A reply comes word by word, a chapter a few words at a time, for nobody reads along with every one; the rest is one piece. */
+function piecesOf(answer: string, { stage, material }: TextRequest): string[] {
+  if (answer === '') return [];
+  if (stage === 'reply') return answer.split(/(?<=\s)(?=\S)/u);
+  if (material.purpose !== 'draft' && material.purpose !== 'edit') return [answer];
+  return answer.match(chapterPiece) ?? [answer];
+}
+
+/** Four words, or as much of a text without blanks; always to the end of a word or of a whole character. */
+const chapterPiece = /(?:\s*\S{1,24}){1,4}\s*/gu;
 
 async function write(request: TextRequest, breathe: Breathe, options: OfflineTextOptions): Promise<string> {
   const material = {
     ...request.material,
     messages: request.material.messages.filter((message) => !isOfflineReply(message)),
   };
-  switch (request.stage) {
+  switch (material.purpose) {
+    case 'outline':
+      return outlineChapter(material, breathe);
+    case 'draft':
+      return draftChapter(material, breathe);
+    case 'edit':
+      return editChapter(material, breathe);
+    case 'illustrations':
+      // The last message is notes about the chat: no story, nothing to see.
+      if (material.messages.at(-1) !== request.material.messages.at(-1)) return 'NONE';
+      return proposePictures(material, breathe);
+    default:
+      return writeFor(request.stage, material, breathe, options);
+  }
+}
+
+async function writeFor(
+  stage: string,
+  material: TextRequest['material'],
+  breathe: Breathe,
+  options: OfflineTextOptions,
+): Promise<string> {
+  switch (stage) {
     case 'evaluate': {
       const now = material.purpose === 'scene' ? await describe(material, breathe) : await summarize(material, breathe);
       return now === '' || now === material.current.trim() ? 'NO' : 'YES';

@@ -1,6 +1,7 @@
 import type { PromptMessage } from '../ports/models.ts';
 import { isHighSurrogate, wholeCharacters } from '../protocol/text.ts';
 import type { Message } from './define.ts';
+import { createTagScanner } from './illustrations/scan.ts';
 
 /** How much of a transcript a prompt may hold, in UTF-16 units. */
 export interface TranscriptBounds {
@@ -102,30 +103,51 @@ function shorten(text: string, maxChars: number): string {
   return wholeCharacters(text.slice(0, head)) + gap + whole;
 }
 
-/** Starts of the tags that ask for an illustration, with what ends each. */
-const tags: readonly { start: RegExp; end: string }[] = [
-  { start: /<!--\s{0,8}img[-_]prompt\s{0,8}=/giu, end: '-->' },
-  { start: /<img[-_]prompt\s{0,8}=/giu, end: '>' },
-];
+/** How often a text is read again because what was removed has joined what stood around it. */
+const maxPasses = 8;
 
-/** Pictures that a pane has put into a message. */
-const pictures = /!\[[^\]\n]{0,300}\]\(\/v1\/assets\/[^\s)]{1,300}\)/gu;
-
-/** A message without what other panes read or wrote in it: illustration tags and inserted pictures. */
+/** A message without what other panes read or wrote in it: illustration tags and inserted pictures. Cost: linear. */
 export function withoutMarkup(text: string): string {
-  return tags.reduce((rest, tag) => withoutTag(rest, tag.start, tag.end), text.replace(pictures, ''));
+  let rest = text;
+  for (let pass = 0; pass < maxPasses; pass += 1) {
+    const cleaned = withoutPictures(withoutTags(rest));
+    if (cleaned.length === rest.length) return rest;
+    rest = cleaned;
+  }
+  // So many tags inside tags were nested on purpose. Without these signs nothing is one.
+  return rest.replaceAll(/<|!(?=\[)/g, '');
 }
 
-/** Linear in the text, also when it is full of tags that never end (a lazy regular expression is not). */
-function withoutTag(text: string, start: RegExp, end: string): string {
-  let out = '';
-  let at = 0;
-  for (const match of text.matchAll(start)) {
-    if (match.index < at) continue;
-    const close = text.indexOf(end, match.index + match[0].length);
-    if (close < 0) break;
-    out += text.slice(at, match.index);
-    at = close + end.length;
+function withoutTags(text: string): string {
+  return without(text, createTagScanner().push(text));
+}
+
+/** Pictures that a pane has put into a message: `![…](/v1/assets/…)`. */
+function withoutPictures(text: string): string {
+  const pictures: { offset: number; length: number }[] = [];
+  const middle = '](/v1/assets/';
+  const longest = 300;
+  let from = 0;
+  for (let at = text.indexOf(middle); at >= 0; at = text.indexOf(middle, at + 1)) {
+    const before = text.slice(Math.max(from, at - longest - 2), at);
+    const begin = before.lastIndexOf('![');
+    const path = /^[^\s)]{1,300}\)/.exec(text.slice(at + middle.length, at + middle.length + longest + 1));
+    if (begin < 0 || path === null || /[\]\n]/.test(before.slice(begin + 2))) continue;
+    const offset = at - before.length + begin;
+    from = at + middle.length + path[0].length;
+    pictures.push({ offset, length: from - offset });
   }
-  return out + text.slice(at);
+  return without(text, pictures);
+}
+
+/** The text without the given pieces, which are in its order and do not overlap. */
+function without(text: string, pieces: readonly { offset: number; length: number }[]): string {
+  if (pieces.length === 0) return text;
+  let kept = '';
+  let at = 0;
+  for (const { offset, length } of pieces) {
+    kept += text.slice(at, offset);
+    at = offset + length;
+  }
+  return kept + text.slice(at);
 }

@@ -11,6 +11,8 @@ export type SceneContent = {
   engine: string;
   /** Id of the last message that it covers, '' for none. */
   asOf: string;
+  /** The same description was drawn before: this is that picture. */
+  cached?: true;
 };
 
 /** Messages that the question "has the scene changed?" is asked about. */
@@ -70,12 +72,18 @@ async function describe(context: StageContext): Promise<StageResult<SceneContent
 async function draw(context: StageContext): Promise<StageResult<SceneContent>> {
   const description = textOf(context.checkpoint, 'description');
   if (description === '') throw new Error('stage imaging expects a checkpoint with a description; there is none');
-  const image = await context.image.generate({
+  const { path, engine, cached } = await context.image.generate({
     prompt: description,
     seed: `${context.session}:${context.generation}`,
   });
-  const engine = engineLabel(textOf(context.checkpoint, 'engine'), context.image.engine);
-  return { outcome: 'updated', content: { description, image, engine, asOf: textOf(context.checkpoint, 'asOf') } };
+  const content: SceneContent = {
+    description,
+    image: path,
+    engine: engineLabel(textOf(context.checkpoint, 'engine'), engine),
+    asOf: textOf(context.checkpoint, 'asOf'),
+    ...(cached ? { cached } : {}),
+  };
+  return { outcome: 'updated', content };
 }
 
 function engineLabel(text: string, image: string): string {

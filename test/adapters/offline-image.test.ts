@@ -4,7 +4,7 @@ import { describeScene } from '../../src/adapters/offline/describe.ts';
 import { places, things, times, weathers } from '../../src/adapters/offline/lexicon.ts';
 import type { Place, Thing, Time, Weather } from '../../src/adapters/offline/lexicon.ts';
 
-const silent = { heard: () => {}, progress: () => {}, usage: () => {} };
+const silent = { heard: () => {}, progress: () => {}, usage: () => {}, preview: () => {} };
 const engine = offlineImage();
 const storm = 'The open sea at night in a violent storm. A dark lighthouse and a small boat. A green light glows.';
 

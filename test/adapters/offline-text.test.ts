@@ -9,7 +9,7 @@ import { sentencesOf } from '../../src/adapters/offline/words.ts';
 import type { TextRequest } from '../../src/ports/models.ts';
 import { chinese, english, japanese, messagesOf, spanish } from './offline-stories.ts';
 
-const silent = { heard: () => {}, progress: () => {}, usage: () => {} };
+const silent = { heard: () => {}, progress: () => {}, usage: () => {}, preview: () => {} };
 const engine = offlineText({ pace: 0 });
 
 async function ask(stage: string, material: Partial<TextRequest['material']>, signal = new AbortController().signal) {

@@ -124,6 +124,19 @@ describe('scene', () => {
     expect(result).toMatchObject({ content: { engine: 'model-describe' } });
   });
 
+  it('[D1] names the engine that really drew, not the one that was asked first', async () => {
+    const context = fakeContext({ checkpoint, picture: { engine: 'second' } });
+    const result = await runStage(scenePane, 'imaging', context);
+    expect(result).toMatchObject({ content: { engine: 'model-describe + second' } });
+    expect(result).not.toHaveProperty('content.cached');
+  });
+
+  it('[D2] says when the picture was drawn before', async () => {
+    const context = fakeContext({ checkpoint, picture: { cached: true } });
+    expect(await runStage(scenePane, 'imaging', context)).toMatchObject({ content: { cached: true } });
+    expect(context.drawn).not.toContainEqual(expect.objectContaining({ fresh: true }));
+  });
+
   it('[P8] lets a failing image engine through', async () => {
     const failure = new ProviderError('refused', 'no');
     await expect(runStage(scenePane, 'imaging', fakeContext({ checkpoint, imageError: failure }))).rejects.toBe(
@@ -233,6 +246,8 @@ describe('definitions', () => {
       ['reply', 0, ['streaming']],
       ['history', 1, ['evaluating', 'summarizing']],
       ['scene', 2, ['evaluating', 'describing', 'imaging']],
+      ['illustrations', 3, ['imaging']],
+      ['chapters', 4, ['outlining', 'drafting', 'editing']],
     ]);
     expect(historyPane).toMatchObject({
       runFrom: 'summarizing',

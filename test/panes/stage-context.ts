@@ -1,5 +1,5 @@
 import { defaultPaneOptions } from '../../src/server/sessions/pane-registry.ts';
-import type { JsonObject, PaneOptions, StageContext, StageResult } from '../../src/panes/define.ts';
+import type { JsonObject, PaneOptions, Picture, StageContext, StageResult } from '../../src/panes/define.ts';
 import type { Message } from '../../src/panes/define.ts';
 import type { TextRequest } from '../../src/ports/models.ts';
 
@@ -22,7 +22,7 @@ type Script = string | readonly string[] | Error;
 
 export interface FakeContext extends StageContext {
   readonly requests: TextRequest[];
-  readonly drawn: { prompt: string; seed: string }[];
+  readonly drawn: { prompt: string; seed: string; fresh?: boolean }[];
   readonly written: string[];
   readonly controller: AbortController;
 }
@@ -35,12 +35,14 @@ export function fakeContext(given: {
   checkpoint?: JsonObject | null;
   maxChars?: number;
   imageEngine?: string;
+  /** What differs in the picture that comes back, e.g. another engine than the one asked first. */
+  picture?: Partial<Picture>;
   imageError?: Error;
   onPiece?: (index: number, controller: AbortController) => void;
 }): FakeContext {
   const answers = [...(given.answers ?? [])];
   const requests: TextRequest[] = [];
-  const drawn: { prompt: string; seed: string }[] = [];
+  const drawn: FakeContext['drawn'] = [];
   const written: string[] = [];
   const controller = new AbortController();
   const next = (request: TextRequest): readonly string[] => {
@@ -81,7 +83,8 @@ export function fakeContext(given: {
       generate: async (request) => {
         drawn.push(request);
         if (given.imageError !== undefined) throw given.imageError;
-        return '/v1/assets/chat-7/abc.svg';
+        const engine = given.imageEngine ?? 'painter';
+        return { path: '/v1/assets/chat-7/abc.svg', engine, cached: false, ...given.picture };
       },
     },
     write: (add) => void written.push(add),
