@@ -8,7 +8,12 @@ import { cleanMessage, field, parseJson, type Upstream } from './openai-errors.t
 /** Longest that one engine's check may take. */
 const defaultBoundMs = 5000;
 
-const silent = { heard: () => undefined, progress: () => undefined, usage: () => undefined };
+const silent = {
+  heard: () => undefined,
+  progress: () => undefined,
+  preview: () => undefined,
+  usage: () => undefined,
+};
 
 /**
  * Whether a text backend can be used: it lists its models, or, when it lists none of that name (llama.cpp takes any), answers with one

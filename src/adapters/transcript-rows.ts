@@ -29,7 +29,7 @@ export function deriveTranscript(rows: TranscriptRows, record: Rec): void {
       return endMessage(rows, record.message, record.outcome, record.reason);
     case 'message.edited': {
       const old = rows.find(record.message);
-      if (old !== undefined && !old.removed) rows.replace({ ...old, text: record.text });
+      if (old !== undefined && !old.removed) rows.replace({ ...old, text: record.text, rev: (old.rev ?? 0) + 1 });
       return;
     }
     case 'message.removed':
@@ -40,7 +40,7 @@ export function deriveTranscript(rows: TranscriptRows, record: Rec): void {
     case 'pane.phase':
     case 'pane.paused':
     case 'pane.content':
-    case 'task':
+    case 'tasks':
   }
 }
 

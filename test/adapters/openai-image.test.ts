@@ -4,9 +4,9 @@ import { inspect } from 'node:util';
 import { openaiImage, type OpenaiImageOptions } from '../../src/adapters/openai-image.ts';
 import { probeImage } from '../../src/adapters/openai-probe.ts';
 import { ProviderError } from '../../src/ports/errors.ts';
-import type { Image } from '../../src/ports/models.ts';
-import { startHostileServer, type HostileServer } from '../support/hostile-server.ts';
-import { cases, png } from '../support/hostile-cases.ts';
+import type { Image, Report } from '../../src/ports/models.ts';
+import { gate, startHostileServer, type HostileServer, type Script } from '../support/hostile-server.ts';
+import { cases, event, eventStream, png } from '../support/hostile-cases.ts';
 import { gif, jpg, webp } from '../support/pictures.ts';
 
 const key = 'sk-image-0123456789abcdef';
@@ -19,6 +19,7 @@ const unhandled: unknown[] = [];
 const onUnhandled = (reason: unknown): void => void unhandled.push(reason);
 
 beforeEach(async () => {
+  told = [];
   [server, canary] = await Promise.all([startHostileServer(), startHostileServer()]);
   process.on('unhandledRejection', onUnhandled);
 });
@@ -31,7 +32,14 @@ afterEach(async () => {
 });
 
 let heard = 0;
-const report = { heard: () => void (heard += 1), progress: () => undefined, usage: () => undefined };
+/** What the engine reported, in order. */
+let told: unknown[] = [];
+const report: Report = {
+  heard: () => void (heard += 1),
+  progress: (value, max, unit) => void told.push([value, max, unit]),
+  preview: ({ bytes, extension }) => void told.push(['preview', extension, bytes.length]),
+  usage: (tokens) => void told.push(tokens),
+};
 
 function draw(options: Partial<OpenaiImageOptions> = {}, signal = new AbortController().signal): Promise<Image> {
   const all = { baseUrl: server.baseUrl, apiKey: key, model: 'painter', size: '512x512', ...options };
@@ -111,6 +119,191 @@ describe('a good picture', () => {
     expect((await draw({ maxBytes: png.length })).extension).toBe('png');
     expect(await failure({ maxBytes: png.length - 1 })).toMatchObject({ code: 'provider', retryable: false });
   });
+});
+
+const partial = (index: number, bytes: Uint8Array = png): string =>
+  event({
+    type: 'image_generation.partial_image',
+    b64_json: Buffer.from(bytes).toString('base64'),
+    partial_image_index: index,
+  });
+const completed = (bytes: Uint8Array = png): string =>
+  event({
+    type: 'image_generation.completed',
+    b64_json: Buffer.from(bytes).toString('base64'),
+    usage: { input_tokens: 7, output_tokens: 4000, total_tokens: 4007 },
+  });
+
+describe('[D3] previews as a stream', () => {
+  const streamed = (partialImages: number, options: Partial<OpenaiImageOptions> = {}): Promise<Image> =>
+    draw({ partialImages, ...options });
+
+  test('each unfinished picture is shown and counted as the backend counts, then the picture; tokens are reported', async () => {
+    server.script(cases.events(partial(0, jpg), partial(1, webp), partial(2), completed(gif)));
+    expect(await streamed(3)).toEqual({ bytes: gif, extension: 'gif' });
+    expect(told).toEqual([
+      ['preview', 'jpg', jpg.length],
+      [1, 3, 'preview'],
+      ['preview', 'webp', webp.length],
+      [2, 3, 'preview'],
+      ['preview', 'png', png.length],
+      [3, 3, 'preview'],
+      { input: 7, output: 4000 },
+    ]);
+    expect(server.requests[0]?.json).toEqual({
+      model: 'painter',
+      prompt: 'a lighthouse',
+      n: 1,
+      size: '512x512',
+      stream: true,
+      partial_images: 3,
+    });
+    expect(server.requests[0]?.headers.accept).toContain('text/event-stream');
+  });
+
+  test('the picture may come before all previews have: what follows is not waited for, and the socket is closed', async () => {
+    server.script(async (exchange) => {
+      exchange.head(200, eventStream);
+      await exchange.write(`${partial(0)}${completed()}${partial(1)}`);
+    });
+    expect(await streamed(2)).toEqual({ bytes: png, extension: 'png' });
+    expect(told).toEqual([['preview', 'png', png.length], [1, 2, 'preview'], { input: 7, output: 4000 }]);
+    expect(await (await server.awaitRequest()).closed).toBe('early');
+  });
+
+  test('cut anywhere: bytes one by one, line ends of every kind, comments, unknown events, [DONE]', async () => {
+    const text = `\uFEFF: hello\r\n\r\nevent: image_generation.partial_image\r\ndata:{"b64_json":"${jpg.toString('base64')}",\r\ndata: "partial_image_index":0}\r\n\r\nevent: ping\ndata: {}\n\nid: 3\rretry\r${completed().replaceAll('\n', '\r')}data: [DONE]\n\n`;
+    const oneByOne: Script = async (exchange) => {
+      exchange.head(200, eventStream);
+      for (const byte of Buffer.from(text)) await exchange.write(Uint8Array.of(byte));
+      exchange.end();
+    };
+    server.script(oneByOne, cases.events(text));
+    for (let i = 0; i < 2; i += 1) {
+      told = [];
+      expect((await streamed(1)).extension).toBe('png');
+      expect(told).toEqual([['preview', 'jpg', jpg.length], [1, 1, 'preview'], { input: 7, output: 4000 }]);
+    }
+  });
+
+  test('a server that ignores "stream" answers with JSON, which is used', async () => {
+    const answer = { data: [{ b64_json: png.toString('base64') }], usage: { input_tokens: 1, output_tokens: 2 } };
+    server.script(cases.json(answer));
+    expect(await streamed(3)).toEqual({ bytes: png, extension: 'png' });
+    expect(told).toEqual([{ input: 1, output: 2 }]);
+    server.script(
+      cases.byPath({ '/v1/images': cases.imageUrl('/files/1.png'), '/files/1.png': cases.picture(jpg, 'image/png') }),
+    );
+    expect(await streamed(3)).toEqual({ bytes: jpg, extension: 'jpg' });
+  });
+
+  test('after an abort nothing is shown, not even what has come already', async () => {
+    server.script(cases.events(`${partial(0)}${partial(1)}${partial(2)}`));
+    const controller = new AbortController();
+    const model = openaiImage({ baseUrl: server.baseUrl, apiKey: key, model: 'painter', partialImages: 3 });
+    let shown = 0;
+    const preview = (): void => {
+      shown += 1;
+      controller.abort(new Error('stopped'));
+    };
+    await expect(model.generate(ask, controller.signal, { ...report, preview })).rejects.toThrow('stopped');
+    await (
+      await server.awaitRequest()
+    ).closed;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(shown).toBe(1);
+  });
+
+  test('without previews no stream is asked for', async () => {
+    server.script(cases.imageB64());
+    await streamed(0);
+    expect(server.requests[0]?.json).not.toHaveProperty('stream');
+    expect(server.requests[0]?.json).not.toHaveProperty('partial_images');
+  });
+
+  test('a preview that is none, is an SVG, is cut or has no honest number does no harm', async () => {
+    server.script(
+      cases.events(
+        event({ type: 'image_generation.partial_image', partial_image_index: 0 }),
+        event({ type: 'image_generation.partial_image', b64_json: '!!', partial_image_index: 0 }),
+        partial(0, Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>')),
+        partial(0, png.subarray(0, 40)),
+        partial(2),
+        partial(0.5),
+        completed(),
+      ),
+    );
+    expect((await streamed(2)).extension).toBe('png');
+    expect(told).toEqual([['preview', 'png', png.length], ['preview', 'png', png.length], { input: 7, output: 4000 }]);
+  });
+
+  test('[P8] a stream that ends without the picture is truncated, whatever it has shown', async () => {
+    const tail = completed();
+    server.script(
+      cases.events(partial(0), partial(1)),
+      cases.events(partial(0), event('[DONE]'), completed()),
+      cases.events(),
+      cases.events(partial(0), tail.slice(0, -1)),
+    );
+    for (const after of ['after 2 events', 'after 1 events', 'without a single event', 'after 1 events'])
+      expect(await failure({ partialImages: 2 })).toMatchObject({
+        code: 'truncated',
+        retryable: true,
+        message: sees(after),
+      });
+    server.script(cases.cut(partial(0)));
+    expect(await failure({ partialImages: 2 })).toMatchObject({ code: 'connection', retryable: true });
+  });
+
+  test('[P8] an error in mid-stream, in each of its shapes, is the error of the call', async () => {
+    const limited = { message: `slow down ${key}`, code: 'rate_limit_exceeded' };
+    server.script(
+      cases.events(partial(0), event({ error: { message: 'no', code: 'moderation_blocked' } }), completed()),
+      cases.events(partial(0), `event: error\n${event({ message: 'out of memory' })}`, completed()),
+      cases.events(event({ type: 'error', ...limited })),
+      cases.events(event('{broken')),
+      cases.status(400, {}, { code: 'moderation_blocked' }),
+    );
+    expect(await failure({ partialImages: 1 })).toMatchObject({ code: 'refused', retryable: false });
+    expect(await failure({ partialImages: 1 })).toMatchObject({ code: 'provider', message: sees('out of memory') });
+    expect(await failure({ partialImages: 1 })).toMatchObject({ code: 'rate_limited' });
+    expect(await failure({ partialImages: 1 })).toMatchObject({ code: 'provider', message: sees('not JSON') });
+    expect(await failure({ partialImages: 1 })).toMatchObject({ code: 'refused' });
+  });
+
+  test('[P8] the finished picture is checked as ever: no SVG, not cut, not nothing', async () => {
+    server.script(
+      cases.events(completed(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'))),
+      cases.events(completed(png.subarray(0, 40))),
+      cases.events(event({ type: 'image_generation.completed' })),
+    );
+    for (const message of ['SVG', 'is cut after 40 bytes', 'got neither'])
+      expect(await failure({ partialImages: 1 })).toMatchObject({ code: 'provider', message: sees(message) });
+  });
+
+  test('an event, and a stream of events, without an end are errors and close the socket', async () => {
+    server.script(cases.endless('data: '));
+    expect(await failure({ partialImages: 1, maxBytes: 1000 })).toMatchObject({
+      retryable: false,
+      message: sees('one event of more than'),
+    });
+    expect(await (await server.awaitRequest()).closed).toBe('early');
+    server.script(cases.endless(': still there\n\n'));
+    expect(await failure({ partialImages: 1, maxBytes: 1000 })).toMatchObject({
+      retryable: false,
+      message: sees('an answer of more than'),
+    });
+    expect(await (await server.awaitRequest()).closed).toBe('early');
+  });
+
+  test.each([-1, 4, 1.5, NaN])('partialImages %s is refused', (partialImages) => {
+    expect(() => openaiImage({ baseUrl: server.baseUrl, model: 'm', partialImages })).toThrow('from 0 to 3');
+  });
+});
+
+test('[D2] what decides how a picture looks is the model and the size', () => {
+  const variant = (size?: string) => openaiImage({ baseUrl: server.baseUrl, model: 'painter', size }).variant;
+  expect([variant(), variant('512x512')]).toEqual(['painter', 'painter 512x512']);
 });
 
 describe('[P8] what is not a picture is an error', () => {
@@ -242,6 +435,24 @@ describe('[P7] an abort ends the call at once and closes the socket', () => {
   test('before the start', async () => {
     await expect(draw({}, AbortSignal.abort(reason))).rejects.toBe(reason);
     expect(server.requests).toHaveLength(0);
+  });
+
+  test('during a stream, after a preview', async () => {
+    server.script(async (exchange) => {
+      exchange.head(200, eventStream);
+      await exchange.write(partial(0));
+    });
+    const controller = new AbortController();
+    const shown = gate();
+    const model = openaiImage({ baseUrl: server.baseUrl, apiKey: key, model: 'painter', partialImages: 2 });
+    const outcome = model
+      .generate(ask, controller.signal, { ...report, preview: () => shown.open() })
+      .catch((error: unknown) => error);
+    await shown.opened;
+    controller.abort(reason);
+    expect(await outcome).toBe(reason);
+    expect(await (await server.awaitRequest()).closed).toBe('early');
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
   });
 
   test.each([

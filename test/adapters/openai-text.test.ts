@@ -53,6 +53,7 @@ function newReport(): Seen {
     },
     progress: (value, max, unit) => seen.progressCalls.push([value, max, unit]),
     usage: (tokens) => seen.usageCalls.push(tokens),
+    preview: () => undefined,
   };
   return seen;
 }
