@@ -40,6 +40,10 @@ const shared: { [flag: string]: Option } = {
   'log-level': { value: 'LEVEL', about: 'debug, info, warn, error or silent (default: info)' },
 };
 
+const exported: { [flag: string]: Option } = {
+  export: { value: 'DIR', about: 'keep each session there as a Markdown file (default: nowhere)' },
+};
+
 const commands: { [N in Name]: { usage: string; about: string; options: { [flag: string]: Option } } } = {
   serve: {
     usage: 'serve',
@@ -47,6 +51,7 @@ const commands: { [N in Name]: { usage: string; about: string; options: { [flag:
     options: {
       host: { value: 'ADDRESS', about: 'where to listen (default: 127.0.0.1)' },
       port: { value: 'NUMBER', about: '0 = any free one (default: 4747)' },
+      ...exported,
       ...shared,
     },
   },
@@ -60,6 +65,7 @@ const commands: { [N in Name]: { usage: string; about: string; options: { [flag:
       session: { value: 'NAME', about: 'which session (default: a new one)' },
       delay: { value: 'MS', about: 'pause between messages (default: 0)' },
       user: { value: 'NAME', about: "in Markdown: whose lines are the user's (default: the first name)" },
+      ...exported,
       ...shared,
     },
   },
@@ -128,6 +134,7 @@ function build(name: Name, values: Values, operands: readonly string[]): CliComm
     data: values['data'],
     config: values['config'],
     logLevel: values['log-level'],
+    export: values['export'],
   });
   if (name !== 'replay') return { command: name, flags };
   const [file] = operands;

@@ -2,8 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDiskAssets } from '../adapters/assets-disk.ts';
 import { openSqliteJournal } from '../adapters/journal-sqlite.ts';
-import { historyPane, replyPane, scenePane } from '../panes/index.ts';
-import type { PaneDefinition } from '../panes/define.ts';
+import { chaptersPane, historyPane, illustrationsPane, replyPane, scenePane } from '../panes/index.ts';
 import type { Assets } from '../ports/assets.ts';
 import type { Clock, Ids } from '../ports/clock.ts';
 import type { Journal } from '../ports/journal.ts';
@@ -11,11 +10,18 @@ import type { ImageModel, TextModel } from '../ports/models.ts';
 import type { PaneOptions } from '../protocol/records.ts';
 import { systemClock, systemIds } from './clock.ts';
 import type { Config } from './config/config.ts';
-import { imageEngine, preloadEngines, textEngine } from './engines.ts';
-import { createLimits } from './limits.ts';
+import { Exporter } from './export/exporter.ts';
+import { imageEngines, preloadEngines, textEngine } from './engines.ts';
+import { createLimits } from './limits/limits.ts';
 import { silentLogger, type Logger } from './logger.ts';
 import { packageRoot } from './package-root.ts';
+import type { Route } from './transport/router.ts';
+import { limitRoutes } from './transport/routes/limits.ts';
 import { createHttpEdge, type HttpEdge } from './transport/server.ts';
+import { PictureCache } from './sessions/picture-cache.ts';
+import type { AnyPaneDefinition } from './sessions/body.ts';
+import { promptRemover } from '../panes/illustrations/patterns.ts';
+import { Previews } from './sessions/previews.ts';
 import { Sessions } from './sessions/sessions.ts';
 import { createMetrics, type Metrics } from './telemetry.ts';
 
@@ -28,8 +34,8 @@ export interface Parts {
   image?: ImageModel;
   clock?: Clock;
   ids?: Ids;
-  /** Panes besides reply, history and scene. */
-  panes?: readonly PaneDefinition[];
+  /** Panes besides the built-in ones. */
+  panes?: readonly AnyPaneDefinition[];
 }
 
 /** A server that is wired and not yet listening. */
@@ -44,6 +50,9 @@ export interface Composed {
 }
 
 const expireEveryMs = 600_000;
+
+/** What waits to be exported is written within this when the server stops. */
+const exportBoundMs = 1_000;
 
 /** Wires one server from its configuration. Throws JournalError when the data folder cannot be used. */
 export async function compose(config: Config, parts: Parts = {}): Promise<Composed> {
@@ -72,6 +81,7 @@ export async function compose(config: Config, parts: Parts = {}): Promise<Compos
     for (const [host, load] of Object.entries(limits.snapshot()))
       metrics.providerQueue.with({ host }).set(load.waiting);
   });
+  let exporter: Exporter | null = null;
   const { systemPrompt } = config.panes['reply'] ?? {};
   const sessions = new Sessions({
     journal,
@@ -79,14 +89,22 @@ export async function compose(config: Config, parts: Parts = {}): Promise<Compos
       replyPane(systemPrompt === undefined ? {} : { systemPrompt }),
       historyPane,
       scenePane,
+      illustrationsPane({ patterns: config.panes['illustrations']?.patterns }),
+      chaptersPane(),
       ...(parts.panes ?? []),
     ],
     paneOptions: optionsOf(config),
     maxSessions: config.limits.maxSessions,
     passivateAfterMs: config.limits.passivateAfterMs,
+    committed: (session) => exporter?.changed(session),
+    erased: (session) => exporter?.erased(session),
     world: {
       text: parts.text ?? textEngine(config.text, parts.ids ?? systemIds),
-      image: parts.image ?? imageEngine(config.image),
+      images: parts.image === undefined ? imageEngines(config.image) : [parts.image],
+      tryTimeoutMs: config.image.tryTimeoutMs,
+      withoutPrompts: promptRemover(config.panes['illustrations']?.patterns),
+      pictures: new PictureCache(),
+      previews: new Previews(),
       ids: parts.ids ?? systemIds,
       limits,
       clock,
@@ -95,8 +113,16 @@ export async function compose(config: Config, parts: Parts = {}): Promise<Compos
       logger,
     },
   });
-  const edge = createEdge(config, sessions, { metrics, logger, clock });
-  return { sessions, edge, metrics, ...lifecycle(config, { sessions, edge, journal, metrics, logger, clock }) };
+  if (config.export.dir !== null)
+    exporter = new Exporter({ folder: config.export.dir, sessions, clock, logger, metrics });
+  const routes = limitRoutes({ limits, maxBytes: config.limits.maxFrameBytes, logger });
+  const edge = createEdge(config, sessions, { metrics, logger, clock, routes });
+  return {
+    sessions,
+    edge,
+    metrics,
+    ...lifecycle(config, { sessions, edge, exporter, journal, metrics, logger, clock }),
+  };
 }
 
 function openJournal(config: Config, metrics: Metrics): Journal {
@@ -112,14 +138,14 @@ function openJournal(config: Config, metrics: Metrics): Journal {
 /** Options of panes without what is not an option. */
 function optionsOf(config: Config): { [pane: string]: Partial<PaneOptions> } {
   return Object.fromEntries(
-    Object.entries(config.panes).map(([name, { systemPrompt: _, ...options }]) => [name, options]),
+    Object.entries(config.panes).map(([name, { systemPrompt: _, patterns: __, ...options }]) => [name, options]),
   );
 }
 
 function createEdge(
   config: Config,
   sessions: Sessions,
-  shared: { metrics: Metrics; logger: Logger; clock: Clock },
+  shared: { metrics: Metrics; logger: Logger; clock: Clock; routes: readonly Route[] },
 ): HttpEdge {
   const { outboxBytes, maxFrameBytes, maxConnections, maxSubscriptions, maxInFlight, framesPerSecond } = config.limits;
   const clientFile = join(packageRoot, 'dist', 'client.js');
@@ -144,6 +170,7 @@ function createEdge(
 interface Running {
   sessions: Sessions;
   edge: HttpEdge;
+  exporter: Exporter | null;
   journal: Journal;
   metrics: Metrics;
   logger: Logger;
@@ -152,7 +179,7 @@ interface Running {
 
 function lifecycle(
   config: Config,
-  { sessions, edge, journal, metrics, logger, clock }: Running,
+  { sessions, edge, exporter, journal, metrics, logger, clock }: Running,
 ): Pick<Composed, 'listen' | 'close'> {
   let expireTimer: unknown;
   const expire = (): void => {
@@ -165,11 +192,12 @@ function lifecycle(
     async listen() {
       const { port } = await edge.listen(config.server.port, config.server.host);
       expire();
+      void exporter?.start();
       sessions.recover().then(
         (count) => (count > 0 ? logger.info({ sessions: count }, 'recovered') : undefined),
         (error: unknown) => logger.error({ error: String(error) }, 'recovery failed'),
       );
-      preloadEngines(config.text, config.image).catch((error: unknown) =>
+      preloadEngines(config.text).catch((error: unknown) =>
         logger.warn({ error: String(error) }, 'the SDK could not be loaded'),
       );
       const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
@@ -179,6 +207,7 @@ function lifecycle(
       clock.clearTimeout(expireTimer);
       edge.draining();
       await sessions.close(graceMs);
+      await exporter?.close(exportBoundMs);
       await edge.closeAll();
       await journal.close();
       metrics.close();

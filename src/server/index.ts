@@ -28,10 +28,23 @@ export async function createMullion({ config = {}, ...parts }: MullionOptions = 
 export { ConfigError };
 export type { ConfigFile, Parts };
 export { definePane } from '../panes/define.ts';
+export { defineTaskPane } from '../panes/define-tasks.ts';
+export type {
+  Plan,
+  PlanView,
+  TaskContext,
+  TaskPaneDefinition,
+  TaskPlan,
+  TaskResult,
+  TaskStage,
+  Watch,
+} from '../panes/define-tasks.ts';
 export type { ContentOf, PaneDefinition, Stage, StageContext, StageResult } from '../panes/define.ts';
 export { JournalError, ProviderError } from '../ports/errors.ts';
 export type { Image, ImageModel, ImageRequest, Report, TextModel, TextRequest } from '../ports/models.ts';
 export type { Logger } from './logger.ts';
 export type { Command } from '../protocol/commands.ts';
+export { progressOf } from '../protocol/progress.ts';
+export type { Progress } from '../protocol/progress.ts';
 export type { Rec } from '../protocol/records.ts';
 export type { Message, PaneView, View } from '../protocol/view.ts';

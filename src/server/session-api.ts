@@ -1,8 +1,9 @@
 import type { WireError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
-import type { AckFrame } from '../protocol/frames.ts';
+import type { AckFrame, LiveWait } from '../protocol/frames.ts';
 import type { JsonObject } from '../protocol/records.ts';
 import type { Message, View } from '../protocol/view.ts';
+import type { Transcript } from './export/transcript.ts';
 import type { Batch } from './transport/stream.ts';
 
 /** A refusal instead of a result. */
@@ -32,6 +33,8 @@ export interface SessionSummary {
   unfinished: boolean;
   live: boolean;
   summary: JsonObject;
+  /** What panes of a live session wait for at the moment. */
+  waits?: { [pane: string]: LiveWait };
 }
 
 /** All sessions of one server, as the transports (WebSocket, SSE, REST) and the library API see them. Nothing here rejects. */
@@ -46,6 +49,8 @@ export interface SessionHost {
   view(session: string): Promise<{ view: View; cursor: string } | Refused>;
   /** Older messages, oldest first; `before` null = the newest. */
   messages(session: string, before: string | null, limit: number): Promise<{ messages: Message[] } | Refused>;
+  /** The whole session as of one record, for an export. Does not wake it, and does not keep it in memory. */
+  transcript(session: string): Promise<Transcript | Refused>;
   list(limit: number): Promise<SessionSummary[]>;
   asset(session: string, name: string): Promise<Uint8Array | undefined>;
 }

@@ -50,6 +50,12 @@ export function createMetrics(options: { eventLoop?: boolean } = {}) {
       200,
     ),
     eventLoopDelay: gauge('mullion_event_loop_delay_seconds', 'Event-loop delay since the last reading.', ['quantile']),
+    exports: counter(
+      'mullion_exports_total',
+      'Files of the export folder; aside = an edited file was kept under another name, taken = a name that differs in case only.',
+      ['result'],
+    ),
+    exportsWaiting: gauge('mullion_exports_waiting', 'Sessions whose file is behind.'),
     sealed: gauge('mullion_sealed', '1 while the store cannot be written.'),
     residentBytes: gauge('process_resident_memory_bytes', 'Resident memory.'),
     heapBytes: gauge('nodejs_heap_size_used_bytes', 'Used heap.'),

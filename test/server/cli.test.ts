@@ -58,7 +58,7 @@ describe('refusals, exit 2', () => {
     ['constructor', 'got "constructor"'],
     [
       'serve --prot 1',
-      'serve: expected one of --host, --port, --config, --data, --log-level, got the unknown option --prot',
+      'serve: expected one of --host, --port, --export, --config, --data, --log-level, got the unknown option --prot',
     ],
     ['serve -p 1', 'got the unknown option -p'],
     ['serve --__proto__ 1', 'got the unknown option --__proto__'],

@@ -8,6 +8,7 @@ import {
   type Environment,
   type Flags,
   loadConfig,
+  resolveConfig,
   secretsOf,
 } from '../../src/server/config/config.ts';
 import { placeOf, scanJson } from '../../src/server/replay/json-position.ts';
@@ -35,17 +36,23 @@ async function problems(file?: object | string, env: Environment = {}, flags: Fl
   return error instanceof ConfigError ? error.problems : [];
 }
 
+/** The image engine of a configuration that has one. */
+function only({ image }: Config): Config['image']['engines'][number] {
+  expect(image.engines).toHaveLength(1);
+  return image.engines[0];
+}
+
 describe('defaults', () => {
   test('nothing configured: offline engines on 127.0.0.1:4747, data in .mullion, every limit filled in', async () => {
     expect(await load()).toEqual({
       server: { host: '127.0.0.1', port: 4747 },
       data: join(folder, '.mullion'),
       text: { engine: 'offline' },
-      image: { engine: 'offline' },
+      image: { engines: [{ engine: 'offline' }], tryTimeoutMs: 60_000 },
       panes: {},
       limits: {
         hosts: {},
-        default: { concurrency: 4, minIntervalMs: 0 },
+        default: { concurrency: 4, minIntervalMs: 0, requestsPerMinute: null, tokensPerMinute: null },
         maxWaiting: 1000,
         maxSessions: 100_000,
         outboxBytes: 1_048_576,
@@ -59,6 +66,7 @@ describe('defaults', () => {
       auth: { tokens: [], origins: [] },
       warnings: [],
       log: { level: 'info' },
+      export: { dir: null },
     });
   });
 
@@ -107,7 +115,10 @@ describe('precedence', () => {
         scene: {},
         reply: { enabled: true, systemPrompt: 'Be brief.' },
       },
-      limits: { hosts: { 'http://127.0.0.1:11434/': { concurrency: 1, minIntervalMs: 0 } }, maxSessions: 5 },
+      limits: {
+        hosts: { 'http://127.0.0.1:11434/': { concurrency: 1, minIntervalMs: 0, requestsPerMinute: 30 } },
+        maxSessions: 5,
+      },
       auth: { tokens: ['token-one'], origins: ['https://app.example'] },
     });
     expect(config.text).toEqual({
@@ -116,9 +127,11 @@ describe('precedence', () => {
       apiKey: key,
       models: { default: 'm', evaluate: 'm-small' },
     });
-    expect(config.image).toMatchObject({ baseUrl: 'http://127.0.0.1:7860/v1', apiKey: 'other-key', size: '1536x1024' });
+    expect(only(config)).toMatchObject({ baseUrl: 'http://127.0.0.1:7860/v1', apiKey: 'other-key', size: '1536x1024' });
     expect(config.panes['reply']).toEqual({ enabled: true, systemPrompt: 'Be brief.' });
-    expect(config.limits.hosts).toEqual({ 'http://127.0.0.1:11434': { concurrency: 1, minIntervalMs: 0 } });
+    expect(config.limits.hosts).toEqual({
+      'http://127.0.0.1:11434': { concurrency: 1, minIntervalMs: 0, requestsPerMinute: 30, tokensPerMinute: null },
+    });
     expect(config.limits.maxSessions).toBe(5);
     expect(secretsOf(config)).toEqual(['token-one', key, 'other-key']);
   });
@@ -154,7 +167,7 @@ describe('engines', () => {
   ])('%s makes the text engine openai', async (_, env, expected) => {
     const config = await load({}, { ...env, MULLION_TEXT_MODEL: 'm' });
     expect(config.text).toEqual({ engine: 'openai', models: { default: 'm' }, ...expected });
-    expect(config.image).toEqual({ engine: 'offline' });
+    expect(only(config)).toEqual({ engine: 'offline' });
   });
 
   test('without a model a file is refused, and the error says which settings give one', async () => {
@@ -167,7 +180,7 @@ describe('engines', () => {
   test('an address or a key in the shell without a model runs offline, and says so', async () => {
     for (const env of [{ OPENAI_BASE_URL: 'http://h:1/v1' }, { OPENAI_API_KEY: key }]) {
       const config = await load({}, env);
-      expect(config).toMatchObject({ text: { engine: 'offline' }, image: { engine: 'offline' } });
+      expect([config.text, only(config)]).toEqual([{ engine: 'offline' }, { engine: 'offline' }]);
       expect(config.warnings).toEqual([expect.stringMatching(/MULLION_TEXT_MODEL/)]);
     }
     expect((await load({}, {})).warnings).toEqual([]);
@@ -175,14 +188,12 @@ describe('engines', () => {
 
   test('the file\'s "offline" stays in spite of a key in the shell, MULLION_TEXT_MODEL overrides it', async () => {
     const file = { text: { engine: 'offline' }, image: { engine: 'none' } };
-    expect(await load(file, { OPENAI_API_KEY: key })).toMatchObject({
-      text: { engine: 'offline' },
-      image: { engine: 'none' },
-    });
+    const config = await load(file, { OPENAI_API_KEY: key });
+    expect([config.text, only(config)]).toEqual([{ engine: 'offline' }, { engine: 'none' }]);
     expect(await load(file, { OPENAI_API_KEY: key, MULLION_TEXT_MODEL: 'm' })).toMatchObject({
       text: { engine: 'openai' },
     });
-    expect(await load(file, { MULLION_IMAGE_MODEL: 'i' })).toMatchObject({ image: { engine: 'openai', model: 'i' } });
+    expect(only(await load(file, { MULLION_IMAGE_MODEL: 'i' }))).toMatchObject({ engine: 'openai', model: 'i' });
   });
 
   test("MULLION_IMAGE_MODEL makes the image engine openai at the text engine's address", async () => {
@@ -192,20 +203,21 @@ describe('engines', () => {
       MULLION_TEXT_MODEL: 'm',
       MULLION_IMAGE_MODEL: 'i',
     };
-    expect((await load({}, env)).image).toEqual({
+    expect(only(await load({}, env))).toEqual({
       engine: 'openai',
       baseUrl: 'http://h:1/v1',
       apiKey: key,
       model: 'i',
-      size: null,
+      partialImages: 0,
     });
   });
 
   test("the text engine's key is not given to an image engine on another host", async () => {
     const env = { OPENAI_API_KEY: key, MULLION_TEXT_MODEL: 'm' };
-    expect((await load({ image: { baseUrl: 'http://other:9/v1', model: 'i' } }, env)).image).toMatchObject({
-      apiKey: null,
-    });
+    const config = await load({ image: { baseUrl: 'http://other:9/v1', model: 'i' } }, env);
+    expect(only(config)).not.toHaveProperty('apiKey');
+    const path = await load({ image: { baseUrl: 'https://api.openai.com/other/v1', model: 'i' } }, env);
+    expect(only(path)).toHaveProperty('apiKey', key);
   });
 
   test('an image engine without a model is refused, and so are settings beside "offline"', async () => {
@@ -216,7 +228,228 @@ describe('engines', () => {
       await problems({ image: { engine: 'none', model: 'x' }, text: { engine: 'offline', baseUrl: 'http://h' } }),
     ).toEqual([
       'text.baseUrl: expected only with "engine": "openai", got it with "offline"',
-      'image.model: expected only with "engine": "openai", got it with "none"',
+      'image.model: expected only with "engine": "openai" or "a1111", got it with "none"',
+    ]);
+  });
+});
+
+describe('[D4] image engines', () => {
+  const graph = {
+    1: { class_type: 'CLIPTextEncode', inputs: { text: '{{prompt}}', clip: ['2', 1] } },
+    2: { class_type: 'CheckpointLoaderSimple', inputs: { ckpt_name: 'fixed.safetensors' } },
+  };
+  const put = (name: string, content: unknown): Promise<void> =>
+    writeFile(join(folder, name), typeof content === 'string' ? content : JSON.stringify(content));
+
+  test('a1111 and comfyui are taken with all they can be told, and without: where these programs usually listen', async () => {
+    const recipe = { size: '1024x640', steps: 30, cfgScale: 6.5, sampler: 'Euler a', negativePrompt: 'text' };
+    const a1111 = { engine: 'a1111', auth: { user: 'me', password: 'pass-word' }, model: 'xl', ...recipe };
+    expect(only(await load({ image: { ...a1111, baseUrl: 'http://h:1/' } }))).toEqual({
+      ...a1111,
+      baseUrl: 'http://h:1',
+    });
+    expect(only(await load({ image: { engine: 'a1111' } }))).toEqual({
+      engine: 'a1111',
+      baseUrl: 'http://127.0.0.1:7860',
+    });
+    const comfyui = { engine: 'comfyui', checkpoint: 'c.safetensors', scheduler: 'karras', ...recipe };
+    expect(only(await load({ image: comfyui }))).toEqual({ ...comfyui, baseUrl: 'http://127.0.0.1:8188' });
+    expect(only(await load({ image: { engine: 'openai', model: 'i', partialImages: 3 } }))).toMatchObject({
+      partialImages: 3,
+    });
+  });
+
+  test('a chain keeps its order, and each engine its own settings; the frozen default is a chain of one', async () => {
+    const config = await load(
+      {
+        text: { engine: 'offline' },
+        image: {
+          engines: [
+            { engine: 'openai', model: 'i' },
+            { engine: 'a1111', steps: 9 },
+            { engine: 'comfyui', checkpoint: 'c' },
+            { engine: 'offline' },
+          ],
+          tryTimeoutMs: 30_000,
+        },
+      },
+      { OPENAI_API_KEY: key },
+    );
+    expect(config.image).toEqual({
+      engines: [
+        { engine: 'openai', baseUrl: 'https://api.openai.com/v1', apiKey: key, model: 'i', partialImages: 0 },
+        { engine: 'a1111', baseUrl: 'http://127.0.0.1:7860', steps: 9 },
+        { engine: 'comfyui', baseUrl: 'http://127.0.0.1:8188', checkpoint: 'c' },
+        { engine: 'offline' },
+      ],
+      tryTimeoutMs: 30_000,
+    });
+    expect(Object.isFrozen(config.image.engines[1])).toBe(true);
+    expect(config.warnings).toEqual([]);
+  });
+
+  test.each<[object, string]>([
+    [{ engines: [] }, 'image.engines: expected a list of 1 to 4 engines, got a list'],
+    [
+      { engines: Array.from({ length: 5 }, () => ({ engine: 'offline' })) },
+      'image.engines: expected a list of 1 to 4 engines, got a list',
+    ],
+    [{ engines: {} }, 'image.engines: expected a list of 1 to 4 engines, got an object'],
+    [
+      { engine: 'offline', engines: [{ engine: 'offline' }] },
+      'image.engine: expected either image.engines or one engine, got both; it belongs into an engine of the list',
+    ],
+    [
+      { model: 'x', engines: [{ engine: 'offline' }] },
+      'image.model: expected either image.engines or one engine, got both; it belongs into an engine of the list',
+    ],
+    [{ engines: [{}] }, 'image.engines.0.engine: expected the name of an engine, got nothing'],
+    [{ engines: [{ engine: 'none' }] }, 'image.engines.0.engine: expected an engine that draws, got "none"'],
+    [
+      { engines: [{ engine: 'offline' }, { engine: 'a1111' }] },
+      'image.engines.0.engine: expected "offline" as the last one only, since it never fails; more are behind it',
+    ],
+    [
+      { engines: [{ engine: 'a1111' }, { engine: 'openai' }] },
+      'image.engines.1.model: expected the name of a model, got none. Set MULLION_IMAGE_MODEL or image.engines.1.model.',
+    ],
+    [
+      { engines: [{ engine: 'a1111', scheduler: 'karras' }] },
+      'image.engines.0.scheduler: expected only with "engine": "comfyui", got it with "a1111"',
+    ],
+    [
+      { engine: 'offline', steps: 3 },
+      'image.steps: expected only with "engine": "a1111" or "comfyui", got it with "offline"',
+    ],
+    [{ engine: 'a1111', size: 'auto' }, 'image.size: expected WIDTHxHEIGHT of 64 to 8192 pixels each, got "auto"'],
+    [{ engine: 'comfyui' }, 'image.checkpoint: expected the name of one, the workflow has a {{checkpoint}}'],
+    [{ engine: 'a1111', steps: 0 }, 'image.steps: expected a whole number from 1 to 1000, got 0'],
+    [{ engine: 'a1111', cfgScale: 101 }, 'image.cfgScale: expected a number from 0 to 100, got 101'],
+    [
+      { engine: 'openai', model: 'm', partialImages: 4 },
+      'image.partialImages: expected a whole number from 0 to 3, got 4',
+    ],
+    [{ tryTimeoutMs: 999 }, 'image.tryTimeoutMs: expected a whole number from 1000 to 3600000, got 999'],
+    [
+      { engine: 'a1111', auth: { user: 'a:b', password: 'p' } },
+      'image.auth.user: expected a name without a colon, got "a:b"',
+    ],
+    [{ engine: 'a1111', auth: { user: 'a' } }, 'image.auth.password: expected a text that is not empty, got nothing'],
+    [{ engine: 'a1111', baseUrl: 'http://me:pass@h' }, 'image.baseUrl: expected a URL without user name and password'],
+    [
+      { engine: 'comfyui', workflow: 7 },
+      'image.workflow: expected the path of a JSON file, or the workflow itself, got 7',
+    ],
+    [{ engine: 'dalle' }, 'image.engine: expected one of offline, none, openai, a1111, comfyui, got "dalle"'],
+  ])('%j is refused', async (image, problem) => {
+    const found = await problems({ image });
+    expect(found).toEqual([expect.stringContaining(problem)]);
+    expect(found.join()).not.toContain('pass@');
+  });
+
+  test('exactly at the limits it is not', async () => {
+    const image = { engine: 'a1111', steps: 1000, cfgScale: 100 };
+    expect(only(await load({ image }))).toMatchObject(image);
+    expect((await load({ image: { ...image, tryTimeoutMs: 1000 } })).image.tryTimeoutMs).toBe(1000);
+    const engines = ['a1111', 'a1111', 'a1111', 'offline'].map((engine) => ({ engine }));
+    expect((await load({ image: { engines } })).image.engines).toHaveLength(4);
+  });
+
+  test('a workflow is a file, counted from the folder of the configuration, or the workflow itself', async () => {
+    await put('flow.json', `\uFEFF${JSON.stringify(graph)}`);
+    await writeFile(
+      join(folder, 'other.json'),
+      JSON.stringify({ image: { engine: 'comfyui', workflow: './flow.json' } }),
+    );
+    const config = await loadConfig({ config: join(folder, 'other.json') }, {}, '/');
+    expect(only(config)).toMatchObject({ workflow: JSON.parse(JSON.stringify(graph)) });
+    const own = { image: { engine: 'comfyui' as const, workflow: graph } };
+    const inline = resolveConfig({ file: own, name: 'x', folder: undefined }, {}, {}, folder);
+    expect(only(inline)).toMatchObject({ workflow: JSON.parse(JSON.stringify(graph)) });
+    expect(Object.isFrozen(graph)).toBe(false);
+  });
+
+  test.each<[string, unknown, string]>([
+    ['absent', undefined, 'expected a file that can be read, got ENOENT'],
+    ['not JSON', '{"text": "sk-secret', 'expected JSON in flow.json, got something else'],
+    ['no object', [1], 'expected a workflow in flow.json, got JSON that is no object'],
+    ['of the editor', { nodes: [], links: [] }, 'this is the format of the editor'],
+    ['without a place for the prompt', { 1: { class_type: 'X', inputs: {} } }, 'has no {{prompt}}'],
+    ['no workflow', { 1: 'x' }, 'expected class_type and inputs in node'],
+    ['too large', ' '.repeat(2 * 1024 * 1024 + 1), 'more than 2097152'],
+  ])('a workflow that is %s is refused', async (_, content, problem) => {
+    if (content !== undefined) await put('flow.json', content);
+    const found = await problems({ image: { engines: [{ engine: 'comfyui', workflow: 'flow.json' }] } });
+    expect(found).toEqual([expect.stringMatching(/^image\.engines\.0\.workflow: /)]);
+    expect(found[0]).toContain(problem);
+    expect(found[0]).not.toContain('sk-secret');
+  });
+
+  test('a workflow of exactly the largest size is read', async () => {
+    const text = JSON.stringify(graph);
+    await put('flow.json', text.padEnd(2 * 1024 * 1024));
+    expect(only(await load({ image: { engine: 'comfyui', workflow: 'flow.json' } }))).toHaveProperty('workflow');
+  });
+
+  test('MULLION_IMAGE_MODEL names the model of one engine, and not of a chain', async () => {
+    const env = { MULLION_IMAGE_MODEL: 'i' };
+    expect(only(await load({ image: { engine: 'a1111', model: 'old' } }, env))).toMatchObject({ model: 'i' });
+    expect(only(await load({ image: { engine: 'comfyui' } }, env))).toMatchObject({ checkpoint: 'i' });
+    expect(await problems({ image: { engines: [{ engine: 'a1111' }] } }, env)).toEqual([
+      'MULLION_IMAGE_MODEL: expected only with one image engine, got it with image.engines',
+    ]);
+  });
+
+  test('a chain whose last engine has no time left in a run of the scene is warned about', async () => {
+    const engines = [{ engine: 'a1111' }, { engine: 'a1111' }, { engine: 'offline' }];
+    expect((await load({ image: { engines } })).warnings).toEqual([
+      expect.stringMatching(/^image\.tryTimeoutMs: .* 120000 ms.* 120000 ms/),
+    ]);
+    expect((await load({ image: { engines, tryTimeoutMs: 59_999 } })).warnings).toEqual([]);
+    expect((await load({ image: { engines }, panes: { scene: { timeoutMs: 120_001 } } })).warnings).toEqual([]);
+  });
+
+  test('keys and passwords of all engines are secrets, and in no problem', async () => {
+    const auth = { user: 'me', password: 'pass-word' };
+    const image = {
+      engines: [
+        { engine: 'openai', model: 'i', apiKey: key },
+        { engine: 'a1111', auth },
+      ],
+    };
+    const secrets = secretsOf(await load({ image }));
+    expect(secrets).toEqual([key, 'pass-word', Buffer.from('me:pass-word').toString('base64')]);
+    for (const wrong of [
+      { engine: 'a1111', auth: 'me:pass-word' },
+      { engines: [{ engine: 'a1111', auth: 'me:pass-word' }] },
+      { engine: 'a1111', auth: { ...auth, pass: 'pass-word' } },
+      { engine: 'a1111', auth: { user: 'a', password: ['pass-word'] } },
+      { engine: 'openai', auth },
+      { engine: 'offline', apiKey: 'pass-word' },
+    ])
+      expect((await problems({ image: wrong })).join()).not.toContain('pass-word');
+    expect(await problems({ image: { engine: 'a1111', auth: { user: 'a', password: 12_345_678 } } })).toEqual([
+      expect.stringContaining('image.auth.password: expected a text that is not empty, got a number (not shown)'),
+    ]);
+  });
+
+  test('patterns of illustrations are compiled, and stand in no other pane', async () => {
+    const patterns = ['<pic>([^<]+)</pic>'];
+    expect((await load({ panes: { illustrations: { patterns } } })).panes['illustrations']).toEqual({ patterns });
+    expect(await problems({ panes: { scene: { patterns } } })).toEqual([
+      expect.stringContaining('panes: expected patterns in the pane "illustrations" only'),
+    ]);
+    for (const [wrong, why] of [
+      [['(a)', 'no group'], 'pattern 2, "no group": expected a group'],
+      [['(a'], 'pattern 1, "(a"'],
+      [[], 'expected 1 to 16 patterns, got 0'],
+      [Array(17).fill('(a)'), 'expected 1 to 16 patterns, got 17'],
+    ] as const)
+      expect(await problems({ panes: { illustrations: { patterns: wrong } } })).toEqual([
+        expect.stringContaining(`panes.illustrations.patterns: ${why}`),
+      ]);
+    expect(await problems({ panes: { illustrations: { patterns: 'x' } } })).toEqual([
+      expect.stringContaining('panes.illustrations.patterns: expected a list, got "x"'),
     ]);
   });
 });
@@ -225,7 +458,7 @@ describe('refusals', () => {
   test.each<[object, string]>([
     [
       { texts: {} },
-      'texts: expected one of the known keys (server, data, text, image, panes, limits, auth, log), got the unknown key "texts"',
+      'texts: expected one of the known keys (server, data, text, image, panes, limits, auth, log, export), got the unknown key "texts"',
     ],
     [{ server: { prot: 1 } }, 'server.prot: expected one of the known keys (host, port), got the unknown key "prot"'],
     [{ server: { port: '80' } }, 'server.port: expected a whole number from 0 to 65535, got "80"'],
@@ -263,6 +496,18 @@ describe('refusals', () => {
     [
       { limits: { hosts: { 'http://h': { concurrency: 0 } } } },
       'limits.hosts.http://h.concurrency: expected a whole number from 1 to 10000, got 0',
+    ],
+    [
+      { limits: { default: { concurrency: 1, tokensPerMinute: 0 } } },
+      'limits.default.tokensPerMinute: expected a whole number from 1 to 1000000000, got 0',
+    ],
+    [
+      {
+        limits: {
+          hosts: Object.fromEntries(Array.from({ length: 257 }, (_, i) => [`http://h${i}`, { concurrency: 1 }])),
+        },
+      },
+      'limits.hosts: expected at most 256 hosts, got an object',
     ],
     [
       { auth: { origins: ['*'] } },

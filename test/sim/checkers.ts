@@ -4,16 +4,13 @@ import type { PaneDeclaration, PhaseFact, Rec } from '../../src/protocol/records
 import { emptyState, foldState, type State } from '../../src/protocol/state.ts';
 import { sameJson, torn } from './clients.ts';
 import type { Call } from './models.ts';
+import { abortMs, type Report } from './report.ts';
+import { checkLimits, checkTasks } from './task-checkers.ts';
 import type { Life } from './truth.ts';
 import type { Violation, World } from './world.ts';
 
-type Report = (rule: string, what: string) => void;
-
 /** Longest time from a command to its answer when nothing stands in its way, ms: lookups, appends in flight, a delta's 250 ms. */
 export const ackMs = 300;
-/** P7. */
-export const abortMs = 50;
-
 /** All checks over what a simulation has left behind. `quiet` = after quiescence. */
 export function checkWorld(world: World, quiet: boolean): Violation[] {
   const found: Violation[] = [...world.violations];
@@ -21,10 +18,12 @@ export function checkWorld(world: World, quiet: boolean): Violation[] {
     const report: Report = (rule, what) => found.push({ rule, what: `${life.session} ${life.epoch}: ${what}` });
     checkRecords(life, report);
     checkCalls(world, life, report);
+    checkTasks(world, life, report);
     if (quiet && !life.erased) checkQuiet(life, report);
   }
   const report: Report = (rule, what) => found.push({ rule, what });
   checkCommands(world, report);
+  checkLimits(world, report);
   checkSightings(world, report);
   return found;
 }
@@ -118,7 +117,8 @@ function checkPhase(
     run.firstSeq = record.seq;
   }
   const { policy, driven } = pane.declaration;
-  if ((policy === 'supersede' || policy === 'latest') && record.generation < pane.generation)
+  const { tasks = false } = pane.declaration;
+  if (!tasks && (policy === 'supersede' || policy === 'latest') && record.generation < pane.generation)
     report('P3', `${where}: generation ${record.generation} after ${pane.generation}`);
   pane.generation = Math.max(pane.generation, record.generation);
   if (isWorking(record.phase)) run.sees ??= state.view.transcript;
@@ -185,7 +185,8 @@ export function checkCalls(world: World, life: Life, report: Report): void {
     }
     if (record.phase === 'updated' || record.phase === 'unchanged') {
       const last = calls.findLast((call) => call.startMs <= atMs);
-      if (last?.outcome === 'failed') report('P8', `${where}: its last call ${last.id} failed`);
+      if (last?.outcome === 'failed' && last.task === undefined)
+        report('P8', `${where}: its last call ${last.id} failed`);
       const text = record.content?.['text'] ?? record.content?.['description'];
       const maker = typeof text === 'string' ? /^c(\d+)\b/.exec(text)?.[1] : undefined;
       if (maker !== undefined && !calls.some((call) => call.id === Number(maker)))

@@ -13,6 +13,11 @@ export interface Call {
   run: string;
   /** What the journal said of the run's pane when the call came. */
   phase: string;
+  /** Which server process made it. */
+  process: number;
+  /** Of a task: its id, and the part that it writes. */
+  task: string | undefined;
+  key: string;
   abortedAtStart: boolean;
   startMs: number;
   abortMs: number | null;
@@ -88,7 +93,11 @@ export class SimText implements TextModel {
       if (random.chance(0.2)) pieces.push('so \ud83d', '\ude00 on ');
       else pieces.push(`word${i} `.repeat(random.between(1, 5)));
     }
-    if (random.chance(0.03)) pieces.push('x'.repeat(5_000));
+    // What tasks make has to fit in a part.
+    const isTask = !['reply', 'summarize', 'describe', 'feel'].includes(stage);
+    if (random.chance(0.03) && !isTask) pieces.push('x'.repeat(5_000));
+    // A text that asks a watching pane for something.
+    if (stage === 'reply' && id % 3 === 0) pieces.push('a * here', ' and ** there');
     if (random.chance(0.05)) pieces.push('cut \ud83d');
     return { ...base, pieces };
   }

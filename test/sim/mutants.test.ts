@@ -1,18 +1,21 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { PaneEvent } from '../../src/machines/pane-types.ts';
+import type { BodyEvent } from '../../src/server/sessions/body.ts';
 import { JournalError, ProviderError } from '../../src/ports/errors.ts';
 import type { Entry, Journal } from '../../src/ports/journal.ts';
 import type { PaneDefinition, Stage } from '../../src/panes/define.ts';
-import type { Limits } from '../../src/server/limits.ts';
+import type { Limits } from '../../src/server/limits/limits.ts';
 import type { SessionHost } from '../../src/server/session-api.ts';
 import { Batch } from '../../src/server/transport/stream.ts';
 import type { Session as RealSession } from '../../src/server/sessions/session.ts';
+import type { WatchNews } from '../../src/server/sessions/watches.ts';
+import type { State } from '../../src/protocol/state.ts';
 import type { Command } from '../../src/protocol/commands.ts';
+import type { Op } from './plan.ts';
 import { opsOf, simulate } from './run.ts';
 import { passivateAfterMs, type Wrap } from './world.ts';
 
 /** Which sabotage of `Session` is on: it cannot be reached through a port. */
-const sabotage = vi.hoisted(() => ({ session: '' }));
+const sabotage = vi.hoisted(() => ({ session: '', tasks: '' }));
 
 vi.mock('../../src/server/sessions/session.ts', async (original) => {
   const real = await original<typeof import('../../src/server/sessions/session.ts')>();
@@ -21,6 +24,7 @@ vi.mock('../../src/server/sessions/session.ts', async (original) => {
     constructor(...given: ConstructorParameters<typeof RealSession>) {
       super(...given);
       if (sabotage.session === 'late') this.#reportLate();
+      if (sabotage.tasks === 'unstopped') this.#goOn();
       if (sabotage.session !== 'hasty') return;
       const { broadcast, gate } = this;
       const show = broadcast.records.bind(broadcast);
@@ -42,7 +46,7 @@ vi.mock('../../src/server/sessions/session.ts', async (original) => {
       const start = stages.start.bind(stages);
       stages.start = (input, sendBack) => {
         const { pane } = input;
-        const tell = (event: PaneEvent): void => {
+        const tell = (event: BodyEvent): void => {
           newest.set(`${this.id} ${pane}`, newest.get(`${this.id} ${pane}`) ?? sendBack);
           newest.get(`${this.id} ${pane}`)?.(event);
         };
@@ -56,22 +60,82 @@ vi.mock('../../src/server/sessions/session.ts', async (original) => {
       };
     }
 
+    /** Tasks go on after they were stopped. */
+    #goOn(): void {
+      const { stages } = this;
+      const start = stages.start.bind(stages);
+      stages.start = (input, sendBack) => {
+        const stop = start(input, sendBack);
+        return input.task === undefined ? stop : () => undefined;
+      };
+    }
+
     /** Runs that a crash has interrupted are left lying. */
     override begin(texts: ReadonlyMap<string, string>): void {
       if (sabotage.session !== 'forgets') super.begin(texts);
     }
   }
-  const newest = new Map<string, (event: PaneEvent) => void>();
+  const newest = new Map<string, (event: BodyEvent) => void>();
   return { ...real, Session: Session satisfies typeof RealSession };
+});
+
+vi.mock('../../src/server/sessions/watches.ts', async (original) => {
+  const real = await original<typeof import('../../src/server/sessions/watches.ts')>();
+  class Watches extends real.Watches {
+    #later: WatchNews[] = [];
+
+    override take(): WatchNews[] {
+      const news = super.take();
+      if (sabotage.tasks === 'unfinished') return news.filter(({ type }) => type !== 'finished');
+      if (sabotage.tasks !== 'later') return news;
+      // Told with whatever comes next.
+      const told = this.#later;
+      this.#later = news;
+      return told;
+    }
+
+    override restore(message: string, text: string, state: State): void {
+      if (sabotage.tasks !== 'again') return super.restore(message, text, state);
+      super.restore(message, '', state);
+      this.wrote(message, text);
+    }
+  }
+  return { ...real, Watches };
+});
+
+vi.mock('../../src/machines/tasks/items.ts', async (original) => {
+  const real = await original<typeof import('../../src/machines/tasks/items.ts')>();
+  const nextItem: typeof real.nextItem = (context) => {
+    if (sabotage.tasks === 'restless') return real.nextItem({ ...context, pauseWanted: false });
+    if (sabotage.tasks !== 'keyless') return real.nextItem(context);
+    return real.nextItem({ ...context, items: context.items.map((item) => ({ ...item, key: '' })) });
+  };
+  return { ...real, nextItem };
+});
+
+vi.mock('../../src/machines/tasks/recover.ts', async (original) => {
+  const real = await original<typeof import('../../src/machines/tasks/recover.ts')>();
+  const recoverTasks: typeof real.recoverTasks = (...args) => {
+    const input = real.recoverTasks(...args);
+    return input === undefined || sabotage.tasks !== 'queueless' ? input : { ...input, queue: [] };
+  };
+  return { ...real, recoverTasks };
 });
 
 afterEach(() => {
   sabotage.session = '';
+  sabotage.tasks = '';
 });
 
 /** The rules that a sabotage is caught by, over some seeds; stops as soon as one of the wanted ones has caught it. */
-async function caughtBy(wrap: Wrap, wanted: string[], seeds = 30): Promise<string[]> {
+async function caughtBy(
+  wrap: Wrap,
+  wanted: string[],
+  only?: { seed: number; ops: Op[] },
+  seeds = 30,
+): Promise<string[]> {
   const rules = new Set<string>();
+  if (only !== undefined) return (await simulate(only.seed, only.ops, wrap)).violations.map(({ rule }) => rule);
   for (let seed = 1; seed <= seeds; seed += 1) {
     const { violations } = await simulate(seed, opsOf(seed, 60), wrap);
     for (const { rule } of violations) rules.add(rule);
@@ -98,6 +162,7 @@ function hostWith(inner: SessionHost, over: Partial<SessionHost>): SessionHost {
     messages: (session, before, limit) => inner.messages(session, before, limit),
     list: (limit) => inner.list(limit),
     asset: (session, name) => inner.asset(session, name),
+    transcript: (session) => inner.transcript(session),
     ...over,
   };
 }
@@ -195,7 +260,7 @@ function forgivingPanes(panes: PaneDefinition[]): PaneDefinition[] {
 /** First come, first served. */
 function fairLimits(inner: Limits): Limits {
   return {
-    snapshot: () => inner.snapshot(),
+    ...inner,
     acquire: (request, signal, onWait) =>
       inner.acquire({ ...request, priority: request.priority === 0 ? 9 : 0 }, signal, onWait),
   };
@@ -215,7 +280,47 @@ function patientHost(inner: SessionHost, busy: () => boolean, later: (fn: () => 
   });
 }
 
-const mutants: { what: string; wrap: Wrap; session?: string; by: string[] }[] = [
+const mutants: {
+  what: string;
+  wrap: Wrap;
+  session?: string;
+  tasks?: string;
+  only?: { seed: number; ops: Op[] };
+  by: string[];
+}[] = [
+  { what: '[T45] tasks that go on after they were stopped', wrap: {}, tasks: 'unstopped', by: ['T45'] },
+  {
+    what: '[T27] tasks that are on record later than the text that has asked for them',
+    wrap: {},
+    tasks: 'later',
+    by: ['T27', 'T68'],
+  },
+  {
+    what: '[T68] tasks that are found again after a restart',
+    wrap: {},
+    tasks: 'again',
+    only: {
+      seed: 1_097,
+      ops: [
+        { op: 'stream', s: 0, role: 'assistant' },
+        { op: 'delta', s: 0, pick: 7, how: 'stars', ack: false },
+        {
+          op: 'tasks',
+          s: 0,
+          via: 0,
+          tasks: [{ id: 't02' }, { id: 't10' }, { id: 't20' }, { id: 't32', after: ['t21'] }],
+        },
+        { op: 'advance', ms: 200 },
+        { op: 'unknown', stored: true },
+        { op: 'open', s: 0 },
+      ],
+    },
+    by: ['T68', 'T49', 'T28'],
+  },
+  { what: '[T50] a run that does not hear that its message has ended', wrap: {}, tasks: 'unfinished', by: ['P1'] },
+  { what: '[T46] tasks that begin in a paused pane', wrap: {}, tasks: 'restless', by: ['T46'] },
+  { what: '[T48] two tasks that write one part at the same time', wrap: {}, tasks: 'keyless', by: ['T48'] },
+  { what: '[T68] a recovery that drops the runs in line', wrap: {}, tasks: 'queueless', by: ['P1', 'T49'] },
   { what: 'a journal that acks before it stores', wrap: { journal: eagerJournal }, by: ['P4', 'P5'] },
   { what: 'an ack for an append that a full disk has refused', wrap: { journal: lyingJournal }, by: ['P4', 'P5'] },
   { what: 'an ack before anything is stored', wrap: { host: hastyHost }, by: ['P4'] },
@@ -227,11 +332,10 @@ const mutants: { what: string; wrap: Wrap; session?: string; by: string[] }[] = 
   {
     what: 'a provider that never hears of an abort',
     wrap: {
-      text: (text, world) => ({
+      text: (text) => ({
         host: text.host,
         engine: (stage) => text.engine(stage),
-        stream: (request, signal, report) =>
-          text.stream(request, world.alias(new AbortController().signal, signal), report),
+        stream: (request, _signal, report) => text.stream(request, new AbortController().signal, report),
       }),
     },
     by: ['P7'],
@@ -270,9 +374,10 @@ const mutants: { what: string; wrap: Wrap; session?: string; by: string[] }[] = 
 describe('the checkers can fail', () => {
   it.each(mutants)(
     '$what',
-    async ({ wrap, session, by }) => {
+    async ({ wrap, session, tasks, only, by }) => {
       sabotage.session = session ?? '';
-      const rules = await caughtBy(wrap, by);
+      sabotage.tasks = tasks ?? '';
+      const rules = await caughtBy(wrap, by, only);
       expect(
         rules.filter((rule) => by.includes(rule)).length,
         `caught by ${rules.join(', ') || 'nobody'}`,

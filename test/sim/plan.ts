@@ -1,12 +1,19 @@
 import type { PaneOptions } from '../../src/protocol/records.ts';
+import type { Asked } from '../server/sessions/task-pane.ts';
 import type { Random } from './random.ts';
 
 /** One step of a simulation: plain JSON, so that a failing list can be printed, cut down and kept. Numbers choose by modulo. */
 export type Op =
   | { op: 'say'; s: number; via: number; reply?: boolean; stale?: boolean }
-  | { op: 'answer'; s: number }
+  | { op: 'answer'; s: number; stars?: number }
   | { op: 'stream'; s: number; role: 'user' | 'assistant' }
-  | { op: 'delta'; s: number; pick: number; how: 'next' | 'again' | 'gap' | 'differs' | 'end' | 'torn'; ack: boolean }
+  | {
+      op: 'delta';
+      s: number;
+      pick: number;
+      how: 'next' | 'again' | 'gap' | 'differs' | 'end' | 'torn' | 'stars';
+      ack: boolean;
+    }
   | { op: 'edit' | 'remove'; s: number; pick: number }
   | { op: 'run' | 'pause' | 'resume' | 'cancel'; s: number; pane: number; via: number }
   | { op: 'cancelRun'; s: number; pane: number; past: boolean }
@@ -20,7 +27,12 @@ export type Op =
   | { op: 'stop'; graceMs: number; downMs: number }
   | { op: 'full'; ms: number }
   | { op: 'unknown'; stored: boolean }
-  | { op: 'jump'; ms: number };
+  | { op: 'jump'; ms: number }
+  | { op: 'tasks'; s: number; via: number; tasks: Asked[] }
+  | { op: 'task'; s: number; how: 'cancel' | 'retry' | 'prioritize'; pick: number }
+  | { op: 'works'; s: number; how: 'pause' | 'resume' | 'cancel' | 'cancelRun' | 'cancelQueued' }
+  | { op: 'worksOptions'; s: number; options: Partial<PaneOptions> }
+  | { op: 'limits'; concurrency: number; minIntervalMs: number };
 
 const weights = {
   say: 20,
@@ -51,6 +63,11 @@ const weights = {
   full: 1.5,
   unknown: 1.5,
   jump: 0.5,
+  tasks: 10,
+  task: 10,
+  works: 8,
+  worksOptions: 1.5,
+  limits: 1,
 };
 
 /** The steps of a seed. */
@@ -72,6 +89,22 @@ function step(random: Random): Op {
         ...(random.chance(0.05) ? { stale: true } : {}),
       };
     case 'answer':
+      return { op, s, ...(random.chance(0.6) ? { stars: random.between(1, 3) } : {}) };
+    case 'tasks':
+      return {
+        op,
+        s,
+        via: random.int(3),
+        tasks: Array.from({ length: random.between(1, 4) }, (_, i) => asked(random, i)),
+      };
+    case 'task':
+      return { op, s, how: random.pick(['cancel', 'cancel', 'retry', 'retry', 'prioritize']), pick: random.int(12) };
+    case 'works':
+      return { op, s, how: random.weighted({ pause: 3, resume: 5, cancel: 2, cancelRun: 2, cancelQueued: 1 }) };
+    case 'worksOptions':
+      return { op, s, options: worksOptions(random) };
+    case 'limits':
+      return { op, concurrency: random.between(1, 3), minIntervalMs: random.pick([0, 0, 40, 300]) };
     case 'cancelAll':
     case 'close':
     case 'delete':
@@ -80,7 +113,7 @@ function step(random: Random): Op {
     case 'stream':
       return { op, s, role: random.chance(0.7) ? 'assistant' : 'user' };
     case 'delta': {
-      const how = random.weighted({ next: 10, again: 2, gap: 1, differs: 1, end: 3, torn: 1 });
+      const how = random.weighted({ next: 6, stars: 6, again: 2, gap: 1, differs: 1, end: 3, torn: 1 });
       return { op, s, pick: random.int(8), how, ack: random.chance(0.5) };
     }
     case 'edit':
@@ -125,5 +158,25 @@ export function options(random: Random): Partial<PaneOptions> {
   if (random.chance(0.3)) chosen.startOn = random.pick(['message', 'reply']);
   if (random.chance(0.3)) chosen.debounceMs = random.pick([0, 50, 400]);
   if (random.chance(0.2)) chosen.retries = random.int(3);
+  return chosen;
+}
+
+/** A task that somebody asks for; names come from few, so that they meet. */
+function asked(random: Random, index: number): Asked {
+  const id = `t${index}${random.int(3)}`;
+  return {
+    id,
+    ...(random.chance(0.4) ? { key: `t${random.int(3)}` } : {}),
+    ...(random.chance(0.4) ? { polish: true } : {}),
+    ...(random.chance(0.1) ? { review: true } : {}),
+    ...(random.chance(0.1) ? { adds: [`t9${random.int(3)}`] } : {}),
+    ...(index > 0 && random.chance(0.3) ? { after: [`t${index - 1}${random.int(3)}`] } : {}),
+  };
+}
+
+function worksOptions(random: Random): Partial<PaneOptions> {
+  const chosen: Partial<PaneOptions> = { parallel: random.between(1, 3) };
+  if (random.chance(0.4)) chosen.policy = random.pick(['supersede', 'latest', 'queue', 'reject']);
+  if (random.chance(0.3)) chosen.taskTimeoutMs = random.pick([2_000, 15_000]);
   return chosen;
 }

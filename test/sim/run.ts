@@ -3,6 +3,7 @@ import type { AckFrame } from '../../src/protocol/frames.ts';
 import { isUnfinished } from '../../src/machines/derive.ts';
 import { checkClients, checkWorld } from './checkers.ts';
 import { plan, type Op } from './plan.ts';
+import { asking } from '../server/sessions/task-pane.ts';
 import { Random } from './random.ts';
 import { paneNames, passivateAfterMs, sessionNames, World, type Violation, type Wrap } from './world.ts';
 
@@ -126,6 +127,8 @@ class Driver {
         world.disturbed();
         world.steady.jump(op.ms);
         return;
+      case 'limits':
+        return world.changeLimits({ concurrency: op.concurrency, minIntervalMs: op.minIntervalMs });
       case 'retry':
         return this.#retry(op);
       default:
@@ -226,7 +229,20 @@ class Driver {
           op.via,
         );
       case 'answer':
-        return this.#send({ ...base, type: 'message.add', role: 'assistant', text: `answered ${id}` });
+        return this.#send({
+          ...base,
+          type: 'message.add',
+          role: 'assistant',
+          text: `answered ${id}${' * so'.repeat(op.stars ?? 0)}`,
+        });
+      case 'tasks':
+        return this.#send({ ...base, type: 'pane.run', pane: 'works', input: asking(...op.tasks) }, op.via);
+      case 'task':
+        return this.#send({ ...base, type: `task.${op.how}`, pane: 'works', task: this.#taskOf(session, op.pick) });
+      case 'works':
+        return this.#works(op, base);
+      case 'worksOptions':
+        return this.#send({ ...base, type: 'session.open', panes: { works: op.options } });
       case 'stream': {
         const message = this.#world.name('m');
         this.#streams.set(message, { session, text: '' });
@@ -270,6 +286,22 @@ class Driver {
     }
   }
 
+  #works({ how }: Extract<Op, { op: 'works' }>, base: { session: string; id: string }): void {
+    const state = this.#world.truth.current(base.session)?.state;
+    const view = state?.view.panes['works'];
+    if (how === 'pause' || how === 'resume') return this.#send({ ...base, type: `pane.${how}`, pane: 'works' });
+    if (how === 'cancel') return this.#send({ ...base, type: 'pane.cancel', pane: 'works' });
+    const run = how === 'cancelRun' ? view?.run : view?.queued[0];
+    return this.#send({ ...base, type: 'pane.cancel', pane: 'works', run: run ?? 'unknown' });
+  }
+
+  #taskOf(session: string, pick: number): string {
+    const state = this.#world.truth.current(session)?.state;
+    const queued = (state?.private.panes['works']?.queue ?? []).flatMap(({ tasks = [] }) => tasks.map(({ id }) => id));
+    const tasks = [...Object.keys(state?.view.panes['works']?.tasks ?? {}), ...queued];
+    return tasks[pick % Math.max(1, tasks.length)] ?? 't00';
+  }
+
   #delta(op: Extract<Op, { op: 'delta' }>, session: string, id: string): void {
     const mine = [...this.#streams].filter(([, stream]) => stream.session === session);
     const found = mine[mine.length - 1 - (op.pick % Math.max(1, mine.length))];
@@ -285,7 +317,12 @@ class Driver {
       case 'again':
         return this.#send({ ...base, at: Math.floor(at / 2), text: stream.text.slice(Math.floor(at / 2)) });
       default: {
-        const text = op.how === 'torn' ? `${id} \ud83d` : op.how === 'end' ? '' : `${id} and so on. `;
+        const text =
+          op.how === 'torn'
+            ? `${id} \ud83d`
+            : op.how === 'end'
+              ? ''
+              : `${id} and so${op.how === 'stars' ? ' * and *' : ''} on. `;
         const whole = stream.text.charCodeAt(at - 1) === 0xd83d ? `\ude00${text}` : text;
         stream.text += whole;
         this.#send({ ...base, at, text: whole, ...(op.how === 'end' ? { end: true } : {}) });

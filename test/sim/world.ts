@@ -1,3 +1,5 @@
+import { PictureCache } from '../../src/server/sessions/picture-cache.ts';
+import { Previews } from '../../src/server/sessions/previews.ts';
 import { MemoryAssets } from '../../src/adapters/assets-memory.ts';
 import { MemoryJournal } from '../../src/adapters/journal-memory.ts';
 import { definePane, type PaneDefinition } from '../../src/panes/define.ts';
@@ -7,13 +9,21 @@ import type { TextModel } from '../../src/ports/models.ts';
 import type { Journal } from '../../src/ports/journal.ts';
 import type { Outgoing } from '../../src/client/types.ts';
 import type { Command } from '../../src/protocol/commands.ts';
+import type { AnyPaneDefinition } from '../../src/server/sessions/body.ts';
 import type { AckFrame } from '../../src/protocol/frames.ts';
 import type { PaneOptions } from '../../src/protocol/records.ts';
-import { createLimits, type Limits } from '../../src/server/limits.ts';
+import {
+  createLimits,
+  type HostLimitChange,
+  type Limits,
+  type Slot,
+  type SlotRequest,
+} from '../../src/server/limits/limits.ts';
 import type { LogFields, Logger } from '../../src/server/logger.ts';
 import type { Refused, SessionHost } from '../../src/server/session-api.ts';
 import { Sessions } from '../../src/server/sessions/sessions.ts';
 import { createMetrics } from '../../src/server/telemetry.ts';
+import { worksPane } from '../server/sessions/task-pane.ts';
 import { SimClock } from '../support/sim-clock.ts';
 import { RawClient, StoreClient, type ClientWorld, type Sighting } from './clients.ts';
 import { SimImage, SimText, type Call } from './models.ts';
@@ -49,6 +59,7 @@ export interface Wrap {
   limits?: (limits: Limits) => Limits;
   clock?: (clock: Clock) => Clock;
   panes?: (panes: PaneDefinition[]) => PaneDefinition[];
+  works?: (pane: AnyPaneDefinition) => AnyPaneDefinition;
 }
 
 interface Running {
@@ -57,13 +68,26 @@ interface Running {
   sessions: Sessions;
   host: SessionHost;
   journal: SimJournal;
+  limits: Limits;
+}
+
+/** What the one host of the simulation allows, from a moment on. */
+export interface LimitThen {
+  ms: number;
+  concurrency: number;
+  minIntervalMs: number;
 }
 
 export const sessionNames = ['s1', 's2'] as const;
 export const paneNames = ['reply', 'history', 'scene', 'mood'] as const;
 
+/** Most tasks in a run of the pane `works`. */
+export const maxTasks = 20;
+
 /** Steady ms in which an ack has to be there when nothing stands in its way. */
 export const passivateAfterMs = 20_000;
+
+const standardLimit = { concurrency: 2, minIntervalMs: 0 };
 
 /** A pane of an app's own, with one stage. */
 const moodPane = definePane({
@@ -106,7 +130,9 @@ export class World implements ClientWorld {
   #waitingReplies = 0;
   readonly #assets = new MemoryAssets();
   readonly #metrics = createMetrics({ eventLoop: false });
-  readonly #signals = new WeakMap<AbortSignal, { session: string; pane: string }>();
+  /** What the host allowed, and since when. */
+  readonly limitsThen: LimitThen[] = [];
+  readonly #works: AnyPaneDefinition;
   readonly #models: Random;
   readonly #disk: Random;
   readonly #ids: Random;
@@ -127,6 +153,19 @@ export class World implements ClientWorld {
         { ...quick, ...(name !== 'reply' && options.chance(0.4) ? randomOptions(options) : {}) },
       ]),
     );
+    const tasks = root.fork('tasks');
+    this.#works = worksPane({
+      joins: tasks.chance(0.5),
+      failed: tasks.chance(0.5),
+      maxTasks,
+      options: {
+        ...quick,
+        taskTimeoutMs: tasks.pick([4_000, 20_000]),
+        parallel: tasks.between(1, 3),
+        retries: tasks.int(3),
+        ...(tasks.chance(0.4) ? { policy: tasks.pick(['supersede', 'latest', 'queue', 'reject']) } : {}),
+      },
+    });
     this.memory = new MemoryJournal({
       defer: (fn) => this.clock.setTimeout(fn, this.#disk.int(8)),
     });
@@ -169,13 +208,17 @@ export class World implements ClientWorld {
     const panes: PaneDefinition[] = [replyPane(), historyPane, scenePane, moodPane];
     const sessions = new Sessions({
       journal: this.wrap.journal?.(journal, this) ?? journal,
-      panes: this.wrap.panes?.(panes) ?? panes,
+      panes: [...(this.wrap.panes?.(panes) ?? panes), this.wrap.works?.(this.#works) ?? this.#works],
       paneOptions: this.paneOptions,
       maxSessions: 8,
       passivateAfterMs,
       world: {
         text: this.wrap.text?.(text, this) ?? text,
-        image: new SimImage(models),
+        images: [new SimImage(models)],
+        withoutPrompts: (text) => text,
+        tryTimeoutMs: 60_000,
+        pictures: new PictureCache(),
+        previews: new Previews(),
         limits: this.#watched(this.wrap.limits?.(limits) ?? limits),
         clock: wrapped,
         ids: this.#makeIds(),
@@ -185,8 +228,16 @@ export class World implements ClientWorld {
       },
     });
     const host = this.wrap.host?.(sessions, this) ?? sessions;
-    this.running = { number: this.#processes, clock, sessions, host, journal };
+    this.running = { number: this.#processes, clock, sessions, host, journal, limits };
+    this.limitsThen.push({ ms: this.steady.ms, ...standardLimit });
     void sessions.recover();
+  }
+
+  /** Other limits for the host, from now on. */
+  changeLimits(change: HostLimitChange): void {
+    if (this.running === null) return;
+    const limit = this.running.limits.change('http://sim', change);
+    if (!('problem' in limit)) this.limitsThen.push({ ms: this.steady.ms, ...limit });
   }
 
   /** `kill -9`: what was not stored is gone, nobody gets an answer. */
@@ -278,13 +329,6 @@ export class World implements ClientWorld {
 
   // ---- parts
 
-  /** A signal of a sabotage, in the place of the real one. */
-  alias(signal: AbortSignal, real: AbortSignal): AbortSignal {
-    const owner = this.#signals.get(real);
-    if (owner !== undefined) this.#signals.set(signal, owner);
-    return signal;
-  }
-
   #makeIds(): Ids {
     return {
       uuid: () => {
@@ -300,7 +344,7 @@ export class World implements ClientWorld {
   #limits(): Parameters<typeof createLimits>[0] {
     return {
       hosts: {},
-      default: { concurrency: 2, minIntervalMs: 0 },
+      default: standardLimit,
       observe: ({ pane }) => {
         if (pane === 'reply') this.#waitingReplies = Math.max(0, this.#waitingReplies - 1);
         else if (this.#waitingReplies > 0)
@@ -312,10 +356,10 @@ export class World implements ClientWorld {
   /** Notes whose call it is that comes with a signal, and which replies wait. */
   #watched(limits: Limits): Limits {
     return {
-      snapshot: () => limits.snapshot(),
+      ...limits,
       acquire: (request, signal, onWait) => {
-        this.#signals.set(signal, request);
-        if (request.pane !== 'reply') return limits.acquire(request, signal, onWait);
+        const acquire = () => limits.acquire(request, signal, onWait).then((slot) => this.#named(slot, request));
+        if (request.pane !== 'reply') return acquire();
         this.#waitingReplies += 1;
         let waiting = true;
         const over = (): void => {
@@ -323,7 +367,7 @@ export class World implements ClientWorld {
           waiting = false;
         };
         signal.addEventListener('abort', over, { once: true });
-        return limits.acquire(request, signal, onWait).then(
+        return acquire().then(
           (slot) => {
             // `observe` has counted it already.
             waiting = false;
@@ -339,9 +383,28 @@ export class World implements ClientWorld {
     };
   }
 
+  /** Each call has a signal of its own: it is known by its slot, which is looked at right before the engine is called. */
+  #named(slot: Slot, request: SlotRequest): Slot {
+    const begins = (): void => {
+      this.#beginning = request;
+    };
+    return {
+      get yielded() {
+        begins();
+        return slot.yielded;
+      },
+      drain: () => slot.drain(),
+      spent: (tokens) => slot.spent(tokens),
+      release: () => slot.release(),
+    };
+  }
+
+  #beginning: Pick<SlotRequest, 'session' | 'pane' | 'tag'> = { session: '', pane: '' };
+
   #called(stage: string, signal: AbortSignal, clock: ProcessClock): Call {
-    const owner = this.#signals.get(signal) ?? { session: '', pane: '' };
+    const owner = this.#beginning;
     const pane = this.truth.current(owner.session)?.state.view.panes[owner.pane];
+    const task = owner.tag === undefined ? undefined : pane?.tasks[owner.tag];
     const call: Call = {
       id: this.calls.length + 1,
       stage,
@@ -349,6 +412,9 @@ export class World implements ClientWorld {
       pane: owner.pane,
       run: pane?.run ?? '',
       phase: pane?.phase ?? '',
+      process: this.#processes,
+      task: owner.tag,
+      key: task?.key ?? '',
       abortedAtStart: signal.aborted,
       startMs: this.steady.ms,
       abortMs: signal.aborted ? this.steady.ms : null,

@@ -4,6 +4,7 @@ import type { Rec } from '../../src/protocol/records.ts';
 import { wireError } from '../../src/protocol/codes.ts';
 import { emptyView, type Message, type View } from '../../src/protocol/view.ts';
 import type { Refused, SessionHost, SessionSummary, Subscriber, Subscription } from '../../src/server/session-api.ts';
+import type { Transcript } from '../../src/server/export/transcript.ts';
 import { Batch, SharedFrame } from '../../src/server/transport/stream.ts';
 
 const at = '2026-11-20T18:00:00.000Z';
@@ -76,6 +77,12 @@ export class FakeSessions implements SessionHost {
   async messages(session: string, before: string | null, limit: number): Promise<{ messages: Message[] } | Refused> {
     this.asked.push({ before, limit });
     return this.sessions.has(session) ? { messages: this.#view(session).messages } : absent(session);
+  }
+
+  async transcript(session: string): Promise<Transcript | Refused> {
+    return this.sessions.has(session)
+      ? { view: this.#view(session), at, messages: this.#view(session).messages, leftOut: 0 }
+      : absent(session);
   }
 
   async list(limit: number): Promise<SessionSummary[]> {

@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join } from 'node:path';
 import { WebSocketServer, type WebSocket } from 'ws';
+import type { LiveWait } from '../../src/protocol/frames.ts';
 import type { Fact } from '../../src/protocol/records.ts';
+import type { PaneView } from '../../src/protocol/view.ts';
 import { FakeJournal, opened, type Frame } from './fake-socket.ts';
 
 const csp =
@@ -28,6 +30,8 @@ export interface PageServer {
   /** Drops every connection; while true, new ones are refused. */
   away(on: boolean): void;
   token: string | null;
+  /** What the list of sessions says that panes wait for, by session. */
+  waits: { [session: string]: { [pane: string]: LiveWait } };
   close(): Promise<void>;
 }
 
@@ -66,7 +70,8 @@ export async function startPageServer(web: string, clientFile: string): Promise<
       at: records.at(-1)?.at,
       unfinished: false,
       live: true,
-      summary: { panes: Object.fromEntries(Object.entries(view.panes).map(([name, pane]) => [name, pane.phase])) },
+      summary: { generation: view.generation, panes: Object.fromEntries(Object.entries(view.panes).map(summarized)) },
+      ...(handle?.waits[session] === undefined ? {} : { waits: handle.waits[session] }),
     }));
 
   const wss = new WebSocketServer({ server: http, path: '/v1/ws' });
@@ -133,6 +138,7 @@ export async function startPageServer(web: string, clientFile: string): Promise<
     url: `http://127.0.0.1:${port}`,
     commands: [],
     token: null,
+    waits: {},
     journal,
     tell: (session, fact, at = now()) => all(session, journal(session).tell(fact, at)),
     live: (session, frame) => all(session, { type: 'live', session, ...frame }),
@@ -158,6 +164,13 @@ export async function startPageServer(web: string, clientFile: string): Promise<
   };
   return handle;
 }
+
+/** A pane as the real server's list has it. */
+const summarized = ([name, { phase, queued, counts }]: [string, PaneView]) =>
+  [
+    name,
+    { phase, queued: queued.length, ...(counts === null ? {} : { done: counts.done, total: counts.total }) },
+  ] as const;
 
 const now = () => new Date().toISOString();
 

@@ -7,6 +7,8 @@ export interface Flags {
   data?: string;
   config?: string;
   logLevel?: string;
+  /** Folder of the Markdown export. */
+  export?: string;
 }
 
 /** Environment variables: `process.env`. */
@@ -21,7 +23,13 @@ export class Overrides {
   readonly #problems: string[];
 
   constructor(flags: Flags, env: Environment, problems: string[]) {
-    this.#flags = { '--host': flags.host, '--port': flags.port, '--data': flags.data, '--log-level': flags.logLevel };
+    this.#flags = {
+      '--host': flags.host,
+      '--port': flags.port,
+      '--data': flags.data,
+      '--log-level': flags.logLevel,
+      '--export': flags.export,
+    };
     this.#env = env;
     this.#problems = problems;
   }

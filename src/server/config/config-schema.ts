@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { paneOptionsSchema } from '../../protocol/commands.ts';
 import { limits, panePattern } from '../../protocol/names.ts';
+import { hostLimitBounds, maxHosts } from '../limits/host-limit.ts';
 
 /** An object without other keys; the error of an unknown one names the known ones. */
 function section<S extends z.core.$ZodLooseShape>(shape: S) {
@@ -50,18 +51,64 @@ export const tokenPattern = /^[\x21-\x7e]{4,512}$/;
 export const tokenExpectation = '4 to 512 printable ASCII characters without spaces';
 const token = z.string({ error: tokenExpectation }).regex(tokenPattern, { error: tokenExpectation });
 
-const hostLimit = section({ concurrency: whole(1, 10_000), minIntervalMs: whole(0, 3_600_000).optional() });
+const hostLimit = section({
+  concurrency: whole(...hostLimitBounds.concurrency),
+  minIntervalMs: whole(...hostLimitBounds.minIntervalMs).optional(),
+  requestsPerMinute: whole(...hostLimitBounds.requestsPerMinute).optional(),
+  tokensPerMinute: whole(...hostLimitBounds.tokensPerMinute).optional(),
+});
 
-const pane = section({ ...paneOptionsSchema.shape, systemPrompt: filled.optional() });
+const pane = section({
+  ...paneOptionsSchema.shape,
+  systemPrompt: filled.optional(),
+  patterns: z.array(z.string()).optional(),
+});
 
 /** Levels of the log, most talkative first. */
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 /** From this level on lines are written; silent = none. */
 export type LogLevel = (typeof logLevels)[number];
 
+const number = (min: number, max: number) => {
+  const error = `a number from ${min} to ${max}`;
+  return z.number({ error }).min(min, { error }).max(max, { error });
+};
+
+/** Most image engines in a chain. */
+const maxImageEngines = 4;
+const listOfEngines = `a list of 1 to ${maxImageEngines} engines`;
+
+const imageSize = 'WIDTHxHEIGHT in pixels, such as 1536x1024';
+
 const stage = /^[a-z][a-z0-9_-]{0,31}$/;
 const engine = <const E extends [string, ...string[]]>(...names: E) =>
   z.enum(names, { error: `one of ${names.join(', ')}` });
+
+/** One image engine. Which keys belong to which engine is checked when the section is resolved. */
+const imageEngine = {
+  engine: engine('offline', 'none', 'openai', 'a1111', 'comfyui').optional(),
+  baseUrl: baseUrl.optional(),
+  apiKey: filled.optional(),
+  auth: section({
+    user: filled.refine((user) => !user.includes(':'), { error: 'a name without a colon' }),
+    password: filled,
+  }).optional(),
+  model: filled.optional(),
+  checkpoint: filled.optional(),
+  workflow: z
+    .union([filled, z.record(z.string(), z.unknown())], { error: 'the path of a JSON file, or the workflow itself' })
+    .optional(),
+  size: z
+    .string({ error: imageSize })
+    .regex(/^(?:[1-9]\d{1,3}x[1-9]\d{1,3}|auto)$/, { error: imageSize })
+    .optional(),
+  partialImages: whole(0, 3).optional(),
+  steps: whole(1, 1_000).optional(),
+  cfgScale: number(0, 100).optional(),
+  sampler: filled.optional(),
+  scheduler: filled.optional(),
+  negativePrompt: filled.optional(),
+};
 
 /** The configuration file. Every key optional, unknown ones refused; messages say what was expected. */
 export const fileSchema = section({
@@ -74,14 +121,13 @@ export const fileSchema = section({
     models: z.record(z.string().regex(stage, { error: 'the name of a stage, such as "evaluate"' }), filled).optional(),
   }).optional(),
   image: section({
-    engine: engine('offline', 'openai', 'none').optional(),
-    baseUrl: baseUrl.optional(),
-    apiKey: filled.optional(),
-    model: filled.optional(),
-    size: z
-      .string({ error: 'WIDTHxHEIGHT in pixels, such as 1536x1024' })
-      .regex(/^(?:[1-9]\d{1,3}x[1-9]\d{1,3}|auto)$/, { error: 'WIDTHxHEIGHT in pixels, such as 1536x1024' })
+    ...imageEngine,
+    engines: z
+      .array(section(imageEngine), { error: listOfEngines })
+      .min(1, { error: listOfEngines })
+      .max(maxImageEngines, { error: listOfEngines })
       .optional(),
+    tryTimeoutMs: whole(1_000, 3_600_000).optional(),
   }).optional(),
   panes: z
     .record(z.string().regex(panePattern, { error: 'a lower-case pane name such as "history"' }), pane)
@@ -92,9 +138,16 @@ export const fileSchema = section({
         error: 'systemPrompt in the pane "reply" only',
       },
     )
+    .refine(
+      (panes) => Object.entries(panes).every(([name, own]) => name === 'illustrations' || own.patterns === undefined),
+      { error: 'patterns in the pane "illustrations" only' },
+    )
     .optional(),
   limits: section({
-    hosts: z.record(origin, hostLimit).optional(),
+    hosts: z
+      .record(origin, hostLimit)
+      .refine((hosts) => Object.keys(hosts).length <= maxHosts, { error: `at most ${maxHosts} hosts` })
+      .optional(),
     default: hostLimit.optional(),
     maxWaiting: whole(1, 100_000).optional(),
     maxSessions: whole(1, 10_000_000).optional(),
@@ -108,6 +161,7 @@ export const fileSchema = section({
   }).optional(),
   auth: section({ tokens: z.array(token).optional(), origins: z.array(origin).optional() }).optional(),
   log: section({ level: engine(...logLevels).optional() }).optional(),
+  export: section({ dir: filled.optional() }).optional(),
 });
 
 /** The content of a configuration file, checked. */
@@ -142,9 +196,9 @@ function expectation(issue: z.core.$ZodIssue): string {
     case 'invalid_value':
       return issue.message.startsWith('Invalid') ? `one of ${issue.values.join(', ')}` : issue.message;
     case 'too_big':
-      return `at most ${issue.maximum}`;
+      return issue.message.startsWith('Too') ? `at most ${issue.maximum}` : issue.message;
     case 'too_small':
-      return `at least ${issue.minimum}`;
+      return issue.message.startsWith('Too') ? `at least ${issue.minimum}` : issue.message;
     case 'invalid_format':
     case 'not_multiple_of':
     case 'unrecognized_keys':
@@ -166,7 +220,7 @@ const typeNames: { [type: string]: string } = {
   boolean: 'true or false',
 };
 
-const secretKeys = ['apiKey', 'tokens', 'token'];
+const secretKeys = ['apiKey', 'password', 'tokens', 'token'];
 
 /** A value as an error shows it: shortened, and never a secret's (nor a URL's, which may hold a password). */
 function shown(path: readonly string[], value: unknown): string {
@@ -174,9 +228,11 @@ function shown(path: readonly string[], value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'an object';
+  const isSecret = path.some((key) => secretKeys.includes(key)) || path.at(-1) === 'auth';
+  if (isSecret && typeof value === 'string') return `another text of ${value.length} characters (not shown)`;
+  if (isSecret) return `a ${typeof value} (not shown)`;
   if (typeof value !== 'string')
     return typeof value === 'function' ? 'a function' : (JSON.stringify(value) ?? typeof value);
-  if (path.some((key) => secretKeys.includes(key))) return `another text of ${value.length} characters (not shown)`;
   if (value.includes('@')) return 'another text (not shown)';
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
 }

@@ -3,12 +3,16 @@ import { resolve } from 'node:path';
 import type { ConfigFile, LogLevel } from './config-schema.ts';
 import { type LoadedFile, readConfigFile } from './config-file.ts';
 import { ConfigError } from './config-error.ts';
+import { type ImageConfig, resolveImage, secretsOfImage, trimmed, warningsOfImage } from './config-image.ts';
 import { type Environment, type Flags, Overrides } from './config-overrides.ts';
+import { compilePatterns } from '../../panes/illustrations/patterns.ts';
+import { scenePane } from '../../panes/scene.ts';
 import { edgeDefaults } from '../transport/edge.ts';
-import type { HostLimit } from '../limits.ts';
+import type { HostLimit } from '../limits/limits.ts';
 
 export { ConfigError };
-export type { Environment, Flags, LogLevel };
+export type { Environment, Flags, ImageConfig, LogLevel };
+export type { ImageEngineConfig } from './config-image.ts';
 
 /** Models by stage; `default` serves the stages that are not named. */
 export interface TextModels {
@@ -26,21 +30,8 @@ export type TextConfig =
       readonly models: TextModels;
     };
 
-/** The image engine. */
-export type ImageConfig =
-  | { readonly engine: 'offline' }
-  | { readonly engine: 'none' }
-  | {
-      readonly engine: 'openai';
-      readonly baseUrl: string;
-      readonly apiKey: string | null;
-      readonly model: string;
-      /** WIDTHxHEIGHT in pixels, or auto; null = the backend's own default. */
-      readonly size: string | null;
-    };
-
-/** What the configuration says of one pane: only what differs from its defaults. `systemPrompt` in `reply` only. */
-export type PaneConfig = Partial<PaneOptions> & { systemPrompt?: string };
+/** What the configuration says of one pane: only what differs from its defaults. `systemPrompt` in `reply` only, `patterns` in `illustrations` only. */
+export type PaneConfig = Partial<PaneOptions> & { systemPrompt?: string; patterns?: readonly string[] };
 
 /** Bounds of one server. */
 export interface LimitsConfig {
@@ -75,6 +66,8 @@ export interface Config {
   /** No tokens = everybody on this machine may. `origins`: other origins than our own that browsers may come from. */
   readonly auth: { readonly tokens: readonly string[]; readonly origins: readonly string[] };
   readonly log: { readonly level: LogLevel };
+  /** Absolute path of the folder in which each session is kept as a Markdown file; null = none. */
+  readonly export: { readonly dir: string | null };
   /** What was understood and is probably not what was meant: to be logged at the start. */
   readonly warnings: readonly string[];
 }
@@ -89,7 +82,7 @@ export async function loadConfig(flags: Flags, env: Environment, cwd: string): P
 
 const nothing: LoadedFile = { file: {}, name: 'no file', folder: undefined };
 
-/** The configuration from a checked file, environment and flags. Pure. Throws ConfigError with every problem found. */
+/** The configuration from a checked file, environment and flags; reads nothing but the files of workflows. Throws ConfigError with every problem found. */
 export function resolveConfig(loaded: LoadedFile | undefined, flags: Flags, env: Environment, cwd: string): Config {
   const { file, folder } = loaded ?? nothing;
   const problems: string[] = [];
@@ -102,15 +95,23 @@ export function resolveConfig(loaded: LoadedFile | undefined, flags: Flags, env:
       host: read.text('--host', 'MULLION_HOST') ?? file.server?.host ?? '127.0.0.1',
       port: read.port() ?? file.server?.port ?? 4747,
     },
-    data: dataFolder(read.text('--data', 'MULLION_DATA'), file.data, folder ?? cwd, cwd),
+    data: pathOf(read.text('--data', 'MULLION_DATA'), file.data, folder ?? cwd, cwd) ?? resolve(cwd, '.mullion'),
     text,
-    image: resolveImage(file.image, text, read, problems),
+    image: resolveImage(file.image ?? {}, {
+      read,
+      shared: () => addressOf(text, read),
+      folder: folder ?? cwd,
+      problems,
+    }),
     panes: Object.fromEntries(Object.entries(file.panes ?? {}).map(([name, pane]) => [name, defined(pane)])),
     limits: resolveLimits(file.limits ?? {}),
     auth: { tokens, origins: (file.auth?.origins ?? []).map((origin) => new URL(origin).origin) },
     log: { level: read.logLevel() ?? file.log?.level ?? 'info' },
+    export: { dir: pathOf(read.text('--export', 'MULLION_EXPORT'), file.export?.dir, folder ?? cwd, cwd) ?? null },
     warnings,
   };
+  checkPatterns(config.panes['illustrations']?.patterns, problems);
+  warnings.push(...warningsOfImage(config.image, config.panes['scene']?.timeoutMs ?? scenePane.options?.timeoutMs));
   if (tokens.length === 0 && !isLoopback(config.server.host)) {
     problems.push(
       `server.host: expected a loopback address (127.0.0.1, ::1, localhost) or a token, got "${config.server.host}" and no token: ` +
@@ -121,12 +122,12 @@ export function resolveConfig(loaded: LoadedFile | undefined, flags: Flags, env:
   return deepFreeze(config);
 }
 
-/** Every text of the configuration that must not be seen: tokens and keys. Keys under 4 characters are placeholders of local servers. */
+/** Every text of the configuration that must not be seen: tokens, keys, passwords. Those under 4 characters are placeholders of local servers. */
 export function secretsOf(config: Config): string[] {
-  const secrets = new Set(config.auth.tokens);
-  for (const engine of [config.text, config.image])
-    if (engine.engine === 'openai' && engine.apiKey !== null && engine.apiKey.length >= 4) secrets.add(engine.apiKey);
-  return [...secrets];
+  const { text, image } = config;
+  const keys = text.engine === 'openai' && text.apiKey !== null ? [text.apiKey] : [];
+  const provided = [...keys, ...secretsOfImage(image)].filter((secret) => secret.length >= 4);
+  return [...new Set([...config.auth.tokens, ...provided])];
 }
 
 /** True for addresses that only this machine reaches. */
@@ -178,31 +179,19 @@ function resolveText(
   };
 }
 
-function resolveImage(file: ConfigFile['image'], text: TextConfig, read: Overrides, problems: string[]): ImageConfig {
-  const named = read.text(undefined, 'MULLION_IMAGE_MODEL');
-  if (named === undefined && (file?.engine === 'none' || file?.engine === 'offline')) {
-    for (const key of ['baseUrl', 'apiKey', 'model', 'size'] as const)
-      if (file[key] !== undefined)
-        problems.push(`image.${key}: expected only with "engine": "openai", got it with "${file.engine}"`);
-    return { engine: file.engine };
+function checkPatterns(patterns: readonly string[] | undefined, problems: string[]): void {
+  if (patterns === undefined) return;
+  try {
+    compilePatterns(patterns);
+  } catch (error) {
+    problems.push(`panes.illustrations.patterns: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const model = named ?? file?.model;
-  if (model === undefined && (file === undefined || Object.keys(file).length === 0)) return { engine: 'offline' };
-  if (model === undefined)
-    problems.push('image.model: expected the name of a model, got none. Set MULLION_IMAGE_MODEL or image.model.');
-  const shared =
-    text.engine === 'openai'
-      ? text
-      : { baseUrl: read.baseUrl() ?? openai, apiKey: read.text(undefined, 'OPENAI_API_KEY') ?? null };
-  const baseUrl = trimmed(file?.baseUrl ?? shared.baseUrl);
-  return {
-    engine: 'openai',
-    baseUrl,
-    // The key of one host is not shown to another.
-    apiKey: file?.apiKey ?? (originOf(baseUrl) === originOf(shared.baseUrl) ? shared.apiKey : null),
-    model: model ?? '',
-    size: file?.size ?? null,
-  };
+}
+
+/** Where image engines find the backend of the text engine. */
+function addressOf(text: TextConfig, read: Overrides): { baseUrl: string; apiKey: string | null } {
+  if (text.engine === 'openai') return text;
+  return { baseUrl: read.baseUrl() ?? openai, apiKey: read.text(undefined, 'OPENAI_API_KEY') ?? null };
 }
 
 function resolveLimits(file: NonNullable<ConfigFile['limits']>): LimitsConfig {
@@ -223,22 +212,25 @@ function resolveLimits(file: NonNullable<ConfigFile['limits']>): LimitsConfig {
   };
 }
 
-const hostLimit = (limit: { concurrency: number; minIntervalMs?: number | undefined }): HostLimit => ({
-  concurrency: limit.concurrency,
-  minIntervalMs: limit.minIntervalMs ?? 0,
+const hostLimit = ({ concurrency, ...given }: HostLimitSection): HostLimit => ({
+  concurrency,
+  minIntervalMs: given.minIntervalMs ?? 0,
+  requestsPerMinute: given.requestsPerMinute ?? null,
+  tokensPerMinute: given.tokensPerMinute ?? null,
 });
 
-/** A path in the file counts from the file's folder, one typed in the shell from the current one. */
-function dataFolder(typed: string | undefined, inFile: string | undefined, folder: string, cwd: string): string {
-  return typed !== undefined
-    ? resolve(cwd, typed)
-    : inFile !== undefined
-      ? resolve(folder, inFile)
-      : resolve(cwd, '.mullion');
-}
+type HostLimitSection = NonNullable<NonNullable<ConfigFile['limits']>['default']>;
 
-const trimmed = (url: string): string => url.replace(/\/+$/, '');
-const originOf = (url: string): string => (URL.canParse(url) ? new URL(url).origin : url);
+/** A path in the file counts from the file's folder, one typed in the shell from the current one. */
+function pathOf(
+  typed: string | undefined,
+  inFile: string | undefined,
+  folder: string,
+  cwd: string,
+): string | undefined {
+  if (typed !== undefined) return resolve(cwd, typed);
+  return inFile === undefined ? undefined : resolve(folder, inFile);
+}
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 

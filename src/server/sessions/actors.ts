@@ -1,15 +1,19 @@
 import { createActor, type Actor } from 'xstate';
 import type { PaneEmitted, PaneInput } from '../../machines/pane-types.ts';
 import type { SessionEmitted, SessionEvent, SessionMachine } from '../../machines/session.ts';
+import type { TaskPaneEmitted, TaskPaneInput } from '../../machines/tasks/types.ts';
 import type { Clock } from '../../ports/clock.ts';
 
-type PaneRef = { on(type: '*', handler: (emitted: PaneEmitted) => void): unknown };
+/** Whatever an actor of a session says. */
+export type Emitted = PaneEmitted | TaskPaneEmitted | SessionEmitted;
+
+type PaneRef = { on(type: '*', handler: (emitted: Emitted) => void): unknown };
 
 /** What the actors of a session need of the gate that drives them. */
 export interface ActorsOwner {
   /** Runs a timer's effect as a turn. */
   turn(fn: () => void): void;
-  hear(emitted: PaneEmitted | SessionEmitted): void;
+  hear(emitted: Emitted): void;
   /** The root actor has died. */
   died(error: unknown): void;
 }
@@ -58,7 +62,7 @@ export class Actors {
   }
 
   /** Spawns panes that are not there yet, and listens before they start: else their first words are lost. */
-  spawn(panes: PaneInput[]): void {
+  spawn(panes: (PaneInput | TaskPaneInput)[]): void {
     const root = this.#root;
     if (root === null || panes.length === 0) return;
     root.send({ type: 'spawn', panes });

@@ -80,6 +80,11 @@ export class Draft {
     return { message: this.message, at: this.#recorded, add: this.text.slice(this.#recorded) };
   }
 
+  /** Puts on record what there is of the text by now. */
+  flush(): void {
+    this.#record();
+  }
+
   /** Stops the timers. The rest is the caller's. */
   finish(): void {
     this.#clock.clearTimeout(this.#liveTimer);

@@ -15,6 +15,8 @@ export interface DraftOwner {
   readonly proposed: State;
   push(fact: Fact): void;
   live(frame: LiveFrame): void;
+  /** Text has come. */
+  wrote(message: string, add: string): void;
   /** Runs `fn` as a turn. */
   turn(fn: () => void): void;
 }
@@ -51,12 +53,15 @@ export class Drafts {
 
   /** Text from a run; the first opens its message. */
   write(run: string, add: string): void {
-    (this.ofRun(run) ?? this.#openReply(run)).append(add);
+    const draft = this.ofRun(run) ?? this.#openReply(run);
+    draft.append(add);
+    this.#owner.wrote(draft.message, add);
   }
 
   /** Text from an app. */
   append(message: string, add: string, ackWanted: boolean): void {
     this.#drafts.get(message)?.append(add, { ackWanted });
+    if (add !== '') this.#owner.wrote(message, add);
     this.#watchIdle(message);
   }
 

@@ -1,7 +1,9 @@
 import type { LiveFrame } from '../../protocol/frames.ts';
 import type { Rec } from '../../protocol/records.ts';
 import type { State } from '../../protocol/state.ts';
+import type { FailedValue } from './parts.ts';
 import type { Turn } from './turn.ts';
+import type { Reader } from './watches.ts';
 
 /** What the gate tells its session. */
 export interface GateEvents {
@@ -15,6 +17,12 @@ export interface GateEvents {
   broken(error: unknown, turn: Turn): void;
   /** This server knows the pane; a session of an earlier configuration may have others. */
   registered(pane: string): boolean;
+  /** The panes that are on in this state and read messages as they are written. */
+  readers(state: State): Reader[];
+  /** What a failed task leaves in its part. */
+  failedValue: FailedValue;
+  /** Somebody wants this task first: also in the queue of its provider. */
+  prioritized(pane: string, task: string): void;
   /** Bodies of this pane that have not ended. */
   bodies(pane: string): number;
   /** Aborts them: the actor that would have is dead. */

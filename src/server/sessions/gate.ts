@@ -1,10 +1,11 @@
 import { decide } from '../../machines/decide.ts';
 import type { Decision, Knowledge } from '../../machines/decision.ts';
 import { coversOf, crashEnd, drivenPanes, isUnfinished, panesToWake, replyHold } from '../../machines/derive.ts';
-import type { PaneEmitted } from '../../machines/pane-types.ts';
+import type { TaskPaneEvent } from '../../machines/tasks/types.ts';
 import type { StageInput } from '../../machines/pane-setup.ts';
-import { chartOptions, recover, recoveryFacts } from '../../machines/recover.ts';
-import type { SessionEmitted, SessionEvent, SessionMachine } from '../../machines/session.ts';
+import { optionsEvent, paneInput, recoveryFacts } from '../../machines/recover.ts';
+import type { SessionEvent, SessionMachine } from '../../machines/session.ts';
+import type { Kept } from '../../panes/define-tasks.ts';
 import type { Clock, Ids } from '../../ports/clock.ts';
 import type { Command } from '../../protocol/commands.ts';
 import type { WireError } from '../../protocol/codes.ts';
@@ -12,12 +13,14 @@ import type { LiveFrame } from '../../protocol/frames.ts';
 import { isTerminal } from '../../protocol/names.ts';
 import type { Fact, PhaseFact, Rec } from '../../protocol/records.ts';
 import { foldState, type State } from '../../protocol/state.ts';
-import { Actors } from './actors.ts';
+import { Actors, type Emitted } from './actors.ts';
 import type { Draft } from './draft.ts';
 import { Drafts, outcomeOf, type DraftOwner } from './drafts.ts';
 import type { GateEvents } from './gate-events.ts';
 import { LiveState } from './live-state.ts';
-import type { Turn } from './turn.ts';
+import { contentFact, failedFact, withQueuedTasks } from './parts.ts';
+import { runOnRecord, type Turn } from './turn.ts';
+import { Watches, type WatchNews } from './watches.ts';
 
 /**
  * The one gate of a session: commands, reports of stages and timers all pass here, one at a time. Each is a turn: the statechart takes the
@@ -31,6 +34,7 @@ export class Gate {
   readonly #live: LiveState;
   readonly #drafts: Drafts;
   readonly #actors: Actors;
+  readonly #watches: Watches;
   #turn: Turn | null = null;
   #fault: { error: unknown } | null = null;
   #told: { transcript: number; generation: number; hold: string };
@@ -48,6 +52,7 @@ export class Gate {
       },
       push: (fact) => this.#push(fact),
       live: (frame) => events.live(frame, this.proposed.view.seq),
+      wrote: (message, add) => this.#watches.wrote(message, add),
       turn,
     };
     this.#drafts = new Drafts(owner, clock, ids);
@@ -56,6 +61,7 @@ export class Gate {
       hear: (emitted) => this.#hear(emitted),
       died: (error) => events.crashed('', error),
     });
+    this.#watches = new Watches((now) => events.readers(now));
     this.#live = new LiveState(clock, (frame) => this.#sendLive(frame));
     this.#told = { transcript: state.view.transcript, generation: state.view.generation, hold: 'none' };
   }
@@ -112,7 +118,7 @@ export class Gate {
     this.turn((turn) => {
       const made = this.#do(decision, command.id !== undefined);
       this.#settle();
-      const run = turn.accepted ?? made.run;
+      const run = turn.accepted ?? runOnRecord(turn.records, made.run);
       finish(turn, {
         ...(made.message === undefined ? {} : { message: made.message }),
         ...(run === undefined ? {} : { run }),
@@ -126,7 +132,10 @@ export class Gate {
     this.turn(() => {
       for (const fact of recoveryFacts(this.proposed, (pane) => this.#events.registered(pane))) this.#push(fact);
       for (const [message, open] of Object.entries(this.proposed.private.open)) {
-        if (open.run === null) this.#drafts.openApp(message, texts.get(message) ?? '');
+        // A reply of which there is text was ended above; one without goes on in the same message.
+        const text = texts.get(message) ?? '';
+        if (open.run === null) this.#drafts.openApp(message, text);
+        this.#watches.restore(message, text, this.proposed);
       }
       const { busy, due } = panesToWake(this.proposed);
       this.#ensure([...busy, ...due]);
@@ -139,6 +148,7 @@ export class Gate {
     this.#actors.stop();
     this.#live.clearAll();
     this.#drafts.drop();
+    this.#watches.drop();
   }
 
   /** Starts again from a state, after `stop`. */
@@ -169,6 +179,17 @@ export class Gate {
     this.turn(() => this.#drafts.write(input.run, add));
   }
 
+  /** What a cancelled task's body has kept. */
+  kept({ pane, run, task = '', attempt }: StageInput, { asset, value }: Kept): void {
+    const event: TaskPaneEvent = { type: 'kept', run, task, attempt, asset, ...(value === undefined ? {} : { value }) };
+    this.turn(() => this.#send({ type: 'tell', pane, event }));
+  }
+
+  /** What each pane waits for. */
+  waits(): ReturnType<LiveState['waits']> {
+    return this.#live.waits();
+  }
+
   /** Ephemeral news of a run. */
   live(frame: Omit<LiveFrame, 'type' | 'session'>): void {
     const current = frame.pane === undefined ? undefined : this.proposed.view.panes[frame.pane];
@@ -179,6 +200,7 @@ export class Gate {
 
   #do(decision: Exclude<Decision, { kind: 'refuse' }>, ackWanted: boolean): { message?: string; run?: string } {
     if (decision.kind === 'write') return this.#writeDelta(decision, ackWanted);
+    if (decision.declare !== undefined) this.#push({ type: 'session.opened', panes: decision.declare });
     this.#ensure(decision.spawn ?? []);
     for (const fact of decision.facts ?? []) this.#endOrPush(fact);
     for (const event of decision.events)
@@ -219,8 +241,7 @@ export class Gate {
     for (const event of events) {
       if (event.type !== 'open') continue;
       for (const [pane, declaration] of Object.entries(event.panes)) {
-        if (this.#actors.has(pane))
-          this.#send({ type: 'tell', pane, event: { type: 'options', options: chartOptions(declaration) } });
+        if (this.#actors.has(pane)) this.#send({ type: 'tell', pane, event: optionsEvent(declaration) });
       }
     }
   }
@@ -234,6 +255,7 @@ export class Gate {
   /** Tells the panes what has become of the transcript and of the reply, until nothing changes any more. */
   #settle(): void {
     for (let rounds = 0; rounds < 50; rounds += 1) {
+      for (const news of this.#watches.take()) this.#tellReader(news);
       const { transcript, generation } = this.proposed.view;
       const hold = replyHold(this.proposed);
       if (transcript !== this.#told.transcript || generation !== this.#told.generation) {
@@ -252,6 +274,21 @@ export class Gate {
       } else return;
     }
     throw new Error('the session did not settle: panes and replies keep outdating each other');
+  }
+
+  /** What a message has brought for a pane that reads it. Its text is on record first: no task is about words that a crash can take away. */
+  #tellReader(news: WatchNews): void {
+    const { pane, message } = news;
+    if (news.type !== 'found') {
+      this.#send({ type: 'tell', pane, event: { type: news.type, message } });
+      return;
+    }
+    this.#drafts.get(message)?.flush();
+    this.#ensure([pane]);
+    const { tasks, streaming } = news;
+    const { generation } = this.proposed.view;
+    const work = { type: 'work', run: this.#ids.uuid(), generation, tasks, asked: false } as const;
+    this.#send({ type: 'tell', pane, event: streaming ? { ...work, streaming: message } : work });
   }
 
   /** Those of the panes that have an actor: a session of another configuration may name panes that this server does not know. */
@@ -278,17 +315,19 @@ export class Gate {
     if (this.#actors.wake(session, generation)) this.#told.hold = 'none';
   }
 
-  /** Spawns the panes that are not there yet, from what is on record of them. */
+  /** Spawns the panes that are not there yet. */
   #ensure(panes: readonly string[]): void {
     const missing = [...new Set(panes)].filter((pane) => !this.#actors.has(pane) && this.#events.registered(pane));
     if (missing.length === 0) return;
     const nowMs = this.#clock.now();
     this.#wake();
-    this.#actors.spawn(missing.flatMap((pane) => recover(this.proposed, pane, nowMs, this.#events.bodies(pane)) ?? []));
+    this.#actors.spawn(
+      missing.flatMap((pane) => paneInput(this.proposed, pane, nowMs, this.#events.bodies(pane)) ?? []),
+    );
   }
 
   /** What goes wrong here is the turn's fault: thrown into xstate, it would end the process and the record would be missing. */
-  #hear(emitted: PaneEmitted | SessionEmitted): void {
+  #hear(emitted: Emitted): void {
     try {
       this.#take(emitted);
     } catch (error) {
@@ -296,7 +335,7 @@ export class Gate {
     }
   }
 
-  #take(emitted: PaneEmitted | SessionEmitted): void {
+  #take(emitted: Emitted): void {
     switch (emitted.type) {
       case 'fact':
         this.#say(emitted.fact, 'retryInMs' in emitted ? emitted.retryInMs : undefined);
@@ -306,6 +345,15 @@ export class Gate {
         return;
       case 'draining':
         this.#live.set(emitted.pane, { pane: emitted.pane, run: emitted.run, wait: { reason: 'draining' } });
+        return;
+      case 'commit':
+        this.#push(contentFact(this.proposed, emitted));
+        return;
+      case 'failed':
+        this.#push(failedFact(this.proposed, emitted, this.#events.failedValue));
+        return;
+      case 'prioritized':
+        this.#events.prioritized(emitted.pane, emitted.task);
         return;
       case 'crashed':
         this.#buryPane(emitted.pane, emitted.error);
@@ -328,7 +376,7 @@ export class Gate {
       this.#push(fact);
       return;
     }
-    const whole: PhaseFact = { ...fact };
+    const whole: PhaseFact = { ...withQueuedTasks(this.proposed, fact) };
     if (retryInMs !== undefined) whole.retryAt = new Date(this.#clock.now() + retryInMs).toISOString();
     const isCurrent = this.proposed.view.panes[fact.pane]?.run === fact.run;
     if (isTerminal(fact.phase) && isCurrent) {
@@ -358,6 +406,8 @@ export class Gate {
     this.proposed = foldState(before, record);
     turn.records.push(record);
     this.#events.proposed(record, before);
+    this.#watches.see(fact, this.proposed);
+    this.#live.settle(fact);
   }
 
   #sendLive(frame: Omit<LiveFrame, 'type' | 'session'>): void {

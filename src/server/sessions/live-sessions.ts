@@ -208,7 +208,8 @@ function isIdle({ session, asked }: LiveSession): boolean {
   return session.idle && asked === 0 && session.sealedMs === null;
 }
 
-function savedState(id: string, saved: JsonObject): State {
+/** The state that was saved. Throws JournalError `format` for one of another format. */
+export function savedState(id: string, saved: JsonObject): State {
   if (saved['format'] !== stateFormat) {
     throw new JournalError(
       'format',

@@ -1,14 +1,33 @@
 import { isTerminal } from '../../protocol/names.ts';
-import type { JsonObject, Rec } from '../../protocol/records.ts';
+import type { LiveWait } from '../../protocol/frames.ts';
+import type { JsonObject, Rec, Task } from '../../protocol/records.ts';
 import type { State } from '../../protocol/state.ts';
 import type { Metrics } from '../telemetry.ts';
 
 /** The line of this session in the list of sessions. */
 export function summary(state: State): JsonObject {
   const panes: JsonObject = {};
-  for (const [name, pane] of Object.entries(state.view.panes))
-    panes[name] = { phase: pane.phase, queued: pane.queued.length };
+  for (const [name, { phase, queued, counts }] of Object.entries(state.view.panes))
+    panes[name] = {
+      phase,
+      queued: queued.length,
+      ...(counts === null ? {} : { done: counts.done, total: counts.total }),
+    };
   return { generation: state.view.generation, panes };
+}
+
+/** What panes wait for: what their calls say, and when the next attempt begins. */
+export function waitsOf(state: State, live: { [pane: string]: LiveWait }): { [pane: string]: LiveWait } {
+  const waits = { ...live };
+  for (const [name, pane] of Object.entries(state.view.panes)) {
+    const until = pane.phase === 'retrying' ? pane.retryAt : Object.values(pane.tasks).find(isBackingOff)?.retryAt;
+    if (waits[name] === undefined && until != null) waits[name] = { reason: 'backoff', until };
+  }
+  return waits;
+}
+
+function isBackingOff({ status, retryAt }: Task): boolean {
+  return status === 'running' && retryAt !== undefined;
 }
 
 /** Counts what a record says of a run. */

@@ -1,6 +1,7 @@
 import type { Knowledge } from '../../machines/decision.ts';
 import type { SessionMachine } from '../../machines/session.ts';
 import type { StageInput } from '../../machines/pane-setup.ts';
+import type { Kept } from '../../panes/define-tasks.ts';
 import { JournalError } from '../../ports/errors.ts';
 import type { CommandKey, Entry, Journal } from '../../ports/journal.ts';
 import { wireError, type WireError } from '../../protocol/codes.ts';
@@ -14,10 +15,12 @@ import { Broadcast } from './broadcast.ts';
 import { formatCursor } from './cursor.ts';
 import { DeltaAnswers } from './delta-answers.ts';
 import { Gate } from './gate.ts';
+import type { FailedValue } from './parts.ts';
 import { measure, summary } from './reports.ts';
-import type { StageSession } from './stage-body.ts';
+import type { StageSession } from './body.ts';
 import { Stages, type StagesWorld } from './stages.ts';
 import { takeEntry, type Turn } from './turn.ts';
+import type { Reader } from './watches.ts';
 
 /** Records between two saved states; as many stay readable for cursors. */
 export const saveEveryRecords = 200;
@@ -26,6 +29,11 @@ export const saveEveryRecords = 200;
 export interface SessionWorld extends StagesWorld {
   journal: Journal;
   machine: SessionMachine;
+  /** The panes that are on in this state and read messages as they are written. */
+  readers(state: State): Reader[];
+  failedValue: FailedValue;
+  /** Records of the session have become durable. */
+  committed?: (session: string) => void;
   /** The store cannot be written: seal, and unseal when a probe succeeds. */
   storeFailed(session: Session, error: JournalError): void;
 }
@@ -70,6 +78,9 @@ export class Session implements StageSession {
       crashed: (pane, error) => world.logger.error({ session: id, pane, error: String(error) }, 'a pane crashed'),
       broken: (error, turn) => this.#broken(error, turn),
       registered: (pane) => world.definition(pane) !== undefined,
+      readers: (now) => world.readers(now),
+      failedValue: (pane, task, error) => world.failedValue(pane, task, error),
+      prioritized: (pane, task) => world.limits.prioritize(id, pane, task),
       bodies: (pane) => this.stages.count(pane),
       stopBodies: (pane) => this.stages.abort(pane),
     });
@@ -136,6 +147,10 @@ export class Session implements StageSession {
     this.gate.live(frame);
   }
 
+  kept(input: StageInput, kept: Kept): void {
+    this.gate.kept(input, kept);
+  }
+
   /** Stops all work without a record and forgets what is not committed: sealing, and the end of the process. */
   drop(error: Error): void {
     this.gate.stop();
@@ -164,6 +179,7 @@ export class Session implements StageSession {
     this.committed = missed.reduce(foldState, this.committed);
     this.gate.reset(this.committed);
     this.broadcast.records(this.id, missed, (seq) => this.cursor(seq));
+    if (missed.length > 0) this.#world.committed?.(this.id);
     this.broadcast.startAt(this.committed.view.seq);
     this.sealedMs = null;
     this.begin(texts);
@@ -250,6 +266,7 @@ export class Session implements StageSession {
     this.committed = after;
     for (const turn of turns) turn.done(undefined);
     this.broadcast.records(this.id, records, (seq) => this.cursor(seq));
+    if (records.length > 0) this.#world.committed?.(this.id);
     this.#release();
     this.#append();
     void this.save();

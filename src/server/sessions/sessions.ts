@@ -6,7 +6,6 @@ import { idleStage, type StageInput } from '../../machines/pane-setup.ts';
 import { createSessionMachine } from '../../machines/session.ts';
 import { JournalError } from '../../ports/errors.ts';
 import type { Journal } from '../../ports/journal.ts';
-import type { PaneDefinition } from '../../panes/define.ts';
 import { canonicalJson } from '../../protocol/canonical.ts';
 import { wireError } from '../../protocol/codes.ts';
 import type { Command } from '../../protocol/commands.ts';
@@ -15,18 +14,25 @@ import type { JsonObject, PaneDeclaration, PaneOptions } from '../../protocol/re
 import type { Message, View } from '../../protocol/view.ts';
 import { absentSession, internalError } from '../transport/edge.ts';
 import type { Refused, SessionHost, SessionSummary, Subscriber, Subscription } from '../session-api.ts';
+import { readTranscript, type Transcript } from '../export/transcript.ts';
 import { LiveSessions } from './live-sessions.ts';
 import { createPaneRegistry } from './pane-registry.ts';
+import { failedValueOf, planRetry, planWork, readersOf } from './planning.ts';
+import { waitsOf } from './reports.ts';
 import { notStored, Session, type SessionWorld } from './session.ts';
-import type { StageWorld } from './stage-body.ts';
+import type { AnyPaneDefinition, StageWorld } from './body.ts';
 import { probeTimes, StoreWatch } from './store-watch.ts';
 import { attach } from './subscription.ts';
 
 export interface SessionsOptions {
   journal: Journal;
   world: StageWorld;
-  panes: readonly PaneDefinition[];
+  panes: readonly AnyPaneDefinition[];
   paneOptions: { [pane: string]: Partial<PaneOptions> };
+  /** Records of the session have become durable. Synchronous, quick; must not throw. */
+  committed?: (session: string) => void;
+  /** The session's journal and transcript are gone. Synchronous, quick; must not throw. */
+  erased?: (session: string) => void;
   /** Most sessions in memory. */
   maxSessions: number;
   /** A session without work and subscribers leaves memory after this, ms. */
@@ -44,7 +50,9 @@ export class Sessions implements SessionHost {
   readonly #asked = new Map<string, { digest: string; answer: Promise<AckFrame | Refused> }>();
   readonly #world: SessionWorld;
   readonly #declarations: { [pane: string]: PaneDeclaration };
+  readonly #definitions: ReadonlyMap<string, AnyPaneDefinition>;
   readonly #watch: StoreWatch;
+  readonly #erased: ((session: string) => void) | undefined;
   #draining = false;
 
   constructor(options: SessionsOptions) {
@@ -53,6 +61,8 @@ export class Sessions implements SessionHost {
     );
     const registry = createPaneRegistry(options.panes, options.paneOptions, stage);
     this.#declarations = registry.declarations;
+    this.#definitions = registry.definitions;
+    this.#erased = options.erased;
     const { clock, logger, metrics } = options.world;
     this.#watch = new StoreWatch(options.journal, clock, {
       failing: (retryMs) => {
@@ -71,10 +81,13 @@ export class Sessions implements SessionHost {
       journal: options.journal,
       machine: createSessionMachine(registry.machines),
       definition: (pane) => registry.definitions.get(pane),
+      readers: (state) => readersOf(registry.definitions, state),
+      failedValue: failedValueOf(registry.definitions),
       get draining() {
         return isDraining();
       },
       storeFailed: (session, error) => this.#storeFailed(session, error),
+      ...(options.committed === undefined ? {} : { committed: options.committed }),
     };
     this.#live = new LiveSessions(this.#world, options, (session, error) => this.#fault(session, error));
   }
@@ -160,6 +173,8 @@ export class Sessions implements SessionHost {
         panes: this.#declarations,
         find: (id) => inView(session, id) ?? stored,
         draft: (id) => session.gate.draft(id),
+        plan: (pane, input) => planWork(this.#definitions, this.#declarations, session.proposed, pane, input),
+        retry: (pane, key) => planRetry(this.#definitions, session.proposed, pane, key),
       },
     };
   }
@@ -200,7 +215,7 @@ export class Sessions implements SessionHost {
   }
 
   async #eraseStored({ session, id = '' }: Command, digest: string, ack: JsonObject): Promise<void> {
-    const { journal, assets, clock } = this.#world;
+    const { journal, assets, previews, pictures, clock } = this.#world;
     try {
       await journal.erase(session, { id, digest, ack }, clock.now());
     } catch (error) {
@@ -208,6 +223,9 @@ export class Sessions implements SessionHost {
       if (!(error instanceof JournalError) || error.code !== 'unknown_outcome') throw error;
       if ((await journal.head(session)) !== undefined) throw error;
     }
+    this.#erased?.(session);
+    previews.erase(session);
+    pictures.forget(session);
     await assets.erase(session);
   }
 
@@ -242,20 +260,34 @@ export class Sessions implements SessionHost {
     }
   }
 
+  async transcript(session: string): Promise<Transcript | Refused> {
+    try {
+      return await readTranscript(this.#world.journal, session, () => this.#live.get(session)?.committed);
+    } catch (error) {
+      return this.#fault(session, error);
+    }
+  }
+
   async list(limit: number): Promise<SessionSummary[]> {
     const lines = await this.#world.journal.sessions(limit);
-    return lines.map(({ session, seq, atMs, unfinished, summary }) => ({
-      session,
-      seq,
-      at: new Date(atMs).toISOString(),
-      unfinished,
-      live: this.#live.get(session) !== undefined,
-      summary,
-    }));
+    return lines.map(({ session, seq, atMs, unfinished, summary }) => {
+      const live = this.#live.get(session);
+      const waits = live === undefined ? {} : waitsOf(live.committed, live.gate.waits());
+      return {
+        session,
+        seq,
+        at: new Date(atMs).toISOString(),
+        unfinished,
+        live: live !== undefined,
+        summary,
+        ...(Object.keys(waits).length === 0 ? {} : { waits }),
+      };
+    });
   }
 
   asset(session: string, name: string): Promise<Uint8Array | undefined> {
-    return this.#world.assets.get(session, name);
+    const preview = this.#world.previews.get(session, name);
+    return preview === undefined ? this.#world.assets.get(session, name) : Promise.resolve(preview);
   }
 
   /** Sessions in memory. */

@@ -1,11 +1,16 @@
-import type { PaneEvent } from '../../machines/pane-types.ts';
 import type { StageInput } from '../../machines/pane-setup.ts';
-import type { PaneDefinition } from '../../panes/define.ts';
-import { startBody, type Body, type StageSession, type StageWorld } from './stage-body.ts';
+import {
+  startBody,
+  type AnyPaneDefinition,
+  type Body,
+  type BodyEvent,
+  type StageSession,
+  type StageWorld,
+} from './body.ts';
 
 /** What the stages of one session need. */
 export interface StagesWorld extends StageWorld {
-  definition(pane: string): PaneDefinition | undefined;
+  definition(pane: string): AnyPaneDefinition | undefined;
   /** True while the server stops: no stage begins any more. */
   readonly draining: boolean;
 }
@@ -46,7 +51,7 @@ export class Stages {
   }
 
   /** The invoked actor of a working phase: starts the body, and returns what stops it. */
-  start(input: StageInput, sendBack: (event: PaneEvent) => void): () => void {
+  start(input: StageInput, sendBack: (event: BodyEvent) => void): () => void {
     const { clock, metrics } = this.#world;
     const definition = this.#world.definition(input.pane);
     if (definition === undefined || this.#world.draining) return () => undefined;

@@ -1,3 +1,4 @@
+import { isTerminal } from '../../protocol/names.ts';
 import type { CommandKey } from '../../ports/journal.ts';
 import { entryLimits } from '../../ports/journal.ts';
 import type { Rec } from '../../protocol/records.ts';
@@ -42,9 +43,11 @@ function weight(record: Rec): number {
     case 'message.edited':
       return base + record.text.length * 6;
     case 'pane.phase':
-      return base + sizeOf(record.content) + sizeOf(record.checkpoint) + sizeOf(record.input);
+      return base + sizeOf(record.content) + sizeOf(record.checkpoint) + sizeOf(record.input) + sizeOf(record.tasks);
     case 'pane.content':
-      return base + sizeOf(record.value);
+      return base + sizeOf(record.value) + sizeOf(record.task);
+    case 'tasks':
+      return base + sizeOf(record.tasks);
     default:
       return base * 4;
   }
@@ -52,4 +55,13 @@ function weight(record: Rec): number {
 
 function sizeOf(value: unknown): number {
   return value === undefined ? 0 : JSON.stringify(value).length * 3;
+}
+
+/** The run that answers: the one that was named for it, or the one that stood there already and has moved; undefined when there is neither. */
+export function runOnRecord(records: readonly Rec[], named: string | undefined): string | undefined {
+  if (named === undefined) return undefined;
+  const replies = records.flatMap((record) =>
+    record.type === 'pane.phase' && record.pane === 'reply' && !isTerminal(record.phase) ? [record.run] : [],
+  );
+  return replies.includes(named) ? named : replies.at(-1);
 }

@@ -1,7 +1,9 @@
+import { PictureCache } from '../../../src/server/sessions/picture-cache.ts';
+import { Previews } from '../../../src/server/sessions/previews.ts';
 import { MemoryAssets } from '../../../src/adapters/assets-memory.ts';
 import { MemoryJournal } from '../../../src/adapters/journal-memory.ts';
 import { historyPane, replyPane, scenePane } from '../../../src/panes/index.ts';
-import type { PaneDefinition } from '../../../src/panes/define.ts';
+import type { AnyPaneDefinition } from '../../../src/server/sessions/body.ts';
 import type { Journal } from '../../../src/ports/journal.ts';
 import type { ImageModel, Report, TextModel, TextRequest } from '../../../src/ports/models.ts';
 import type { WireError } from '../../../src/protocol/codes.ts';
@@ -10,7 +12,7 @@ import type { AckFrame, StreamFrame } from '../../../src/protocol/frames.ts';
 import { fold } from '../../../src/protocol/fold.ts';
 import type { PaneOptions, PhaseFact, Rec } from '../../../src/protocol/records.ts';
 import type { View } from '../../../src/protocol/view.ts';
-import { createLimits } from '../../../src/server/limits.ts';
+import { createLimits } from '../../../src/server/limits/limits.ts';
 import type { Logger } from '../../../src/server/logger.ts';
 import type { Refused, Subscription } from '../../../src/server/session-api.ts';
 import { Sessions } from '../../../src/server/sessions/sessions.ts';
@@ -86,9 +88,10 @@ export const ready: Answers = {
 export interface HarnessOptions {
   answers?: Answers;
   paneOptions?: { [pane: string]: Partial<PaneOptions> };
-  panes?: PaneDefinition[];
+  panes?: AnyPaneDefinition[];
   maxSessions?: number;
   passivateAfterMs?: number;
+  withoutPrompts?: (text: string) => string;
   /** Between Sessions and the journal in memory. */
   journal?: (inner: MemoryJournal) => Journal;
 }
@@ -227,7 +230,11 @@ export class Harness {
       passivateAfterMs: this.options.passivateAfterMs ?? 60_000,
       world: {
         text,
-        image,
+        images: [image],
+        withoutPrompts: this.options.withoutPrompts ?? ((text) => text),
+        tryTimeoutMs: 60_000,
+        pictures: new PictureCache(),
+        previews: new Previews(),
         limits: createLimits({ hosts: {} }, this.clock),
         clock: this.clock,
         ids: {
