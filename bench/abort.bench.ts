@@ -12,7 +12,7 @@ import { startHostileServer, type HostileServer } from '../test/support/hostile-
 const rounds = Number(process.argv[2] ?? 1000);
 const warmUp = 100;
 const allowedMs = 1;
-const silent = { heard: () => undefined, progress: () => undefined, usage: () => undefined };
+const silent = { heard: () => undefined, progress: () => undefined, usage: () => undefined, preview: () => undefined };
 
 interface Sample {
   /** From abort() to the server's `close`, in ms. */

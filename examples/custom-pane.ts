@@ -1,5 +1,5 @@
 /**
- * A fourth pane in one file: `people` keeps a list of who has been named. Everything from `name` on is inferred: the phases on the wire, the
+ * One more pane in one file: `people` keeps a list of who has been named. Everything from `name` on is inferred: the phases on the wire, the
  * type of the content, and what the server needs to run, cancel, recover and broadcast it.
  *
  *   npx tsx examples/custom-pane.ts

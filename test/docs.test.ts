@@ -3,13 +3,28 @@ import { basename, dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { toJSONSchema } from 'zod';
 import { maxOpenMessages } from '../src/machines/decide-message.ts';
+import { idleStage } from '../src/machines/pane-setup.ts';
+import { reportEveryMs } from '../src/machines/tasks/pane-setup.ts';
+import { maxChapters } from '../src/panes/chapters/request.ts';
+import { maxMatchUnits } from '../src/panes/illustrations/patterns.ts';
+import { maxPictures } from '../src/panes/illustrations/plan.ts';
+import { maxPromptUnits } from '../src/panes/illustrations/scan.ts';
 import { builtInPanes } from '../src/panes/index.ts';
+import { settleMs } from '../src/ports/models.ts';
 import { limits } from '../src/protocol/names.ts';
-import { fileSchema } from '../src/server/config/config-schema.ts';
+import { checkFile, fileSchema } from '../src/server/config/config-schema.ts';
 import { resolveConfig } from '../src/server/config/config.ts';
-import { defaultPaneOptions } from '../src/server/sessions/pane-registry.ts';
+import { maxChapterBytes } from '../src/server/export/build.ts';
+import { maxAside } from '../src/server/export/export-folder.ts';
+import { exporterDefaults } from '../src/server/export/exporter.ts';
+import { transcriptBounds } from '../src/server/export/transcript.ts';
+import { maxHosts } from '../src/server/limits/host-limit.ts';
+import { createPaneRegistry, defaultPaneOptions } from '../src/server/sessions/pane-registry.ts';
+import { maxRememberedPictures } from '../src/server/sessions/picture-cache.ts';
+import { previewBounds } from '../src/server/sessions/previews.ts';
 import { maxReplayRecords } from '../src/server/sessions/subscription.ts';
 import { createMetrics } from '../src/server/telemetry.ts';
+import { maxExportsAtOnce } from '../src/server/transport/routes/export.ts';
 
 const root = new URL('../', import.meta.url).pathname;
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
@@ -27,6 +42,8 @@ const unique = (names: Iterable<string>): string[] => [...new Set(names)].sort()
 /** The cells of the table rows of a page. */
 const rows = (text: string): string[][] =>
   found(text, /^\| (.*) \|$/gm).map((row) => row.split(/ ?(?<!\\)\| ?/).map((cell) => cell.trim()));
+/** The same, table by table. */
+const tables = (text: string): string[][][] => found(text, /((?:^\|.*\|\n)+)/gm).map(rows);
 
 describe('examples', () => {
   test.each(pages)('the TypeScript in %s is the text of a file in examples', (page) => {
@@ -89,28 +106,47 @@ describe('rules', () => {
     for (const { id, text } of rules) expect(text, id).toMatch(/`test\/|no test yet/);
   });
 
-  test('P1 to P9 stand in the titles of the files that are named', () => {
-    const law = rules.filter(({ id }) => /^P\d$/.test(id));
-    expect(law).toHaveLength(9);
-    for (const { id, text } of law)
-      for (const file of found(text, /`(test\/[^`]+)`/g)) expect(read(file), file).toContain(`[${id}]`);
+  // The first rules came before the ids were in titles; the promises, and all that came later, are found by their id.
+  test('P1 to P9, and the rules of tasks, engines, drawing, queues, exports and the page, stand in the files that are named', () => {
+    const named = rules.filter(({ id }) => /^(?:P|T|I|D|Q|X|U)\d+$/.test(id));
+    expect(named.filter(({ id }) => id.startsWith('P'))).toHaveLength(9);
+    for (const { id, text } of named)
+      for (const file of found(text, /`(test\/[^`]+)`/g)) expect(read(file), `${id}: ${file}`).toContain(`[${id}]`);
+  });
+
+  test('every id of theirs in a title is a rule', () => {
+    const known = new Set(rules.map(({ id }) => id));
+    for (const file of inFolder('test', '.test.ts'))
+      for (const id of found(read(file), /\[((?:P|T|I|D|Q|X|U)\d+)\]/g))
+        expect([file, id, known.has(id)]).toEqual([file, id, true]);
   });
 });
 
+/** What a pane reads besides the options of all. */
+const ofTasks = ['taskTimeoutMs', 'parallel'];
+/** What only panes that follow the transcript read. */
+const ofFollowers = ['startOn', 'replyWaitMs', 'debounceMs', 'debounceMaxMs', 'timeoutMs'];
+
 describe('options of panes', () => {
-  const merged = builtInPanes.map(({ name, options }) => ({ name, options: { ...defaultPaneOptions, ...options } }));
+  const { declarations } = createPaneRegistry(builtInPanes, {}, idleStage);
+  const panes = Object.entries(declarations).map(([name, { tasks = false, ...options }]) => {
+    const others = tasks ? ofFollowers : ofTasks;
+    const own = Object.entries(options).filter(([option]) => !others.includes(option));
+    return { name, options: Object.fromEntries(own), stages: builtInPanes.find((pane) => pane.name === name)?.stages };
+  });
+  const all = unique([...Object.keys(defaultPaneOptions), ...ofTasks, 'propose']);
 
   test('the tables of the README say the defaults of the code', () => {
-    const text = read('README.md');
-    const [, list = ''] = text.split('## Panes');
+    const [, list = ''] = read('README.md').split('## Panes');
     const said = Object.fromEntries(rows(list).map(([name = '', value = '']) => [name.replaceAll('`', ''), value]));
-    for (const [name, value] of Object.entries(defaultPaneOptions)) expect(said[name], name).toBe(String(value));
-    const table = rows(list);
-    const [head = []] = table;
-    for (const { name, options } of merged) {
+    const defaults = { ...defaultPaneOptions, taskTimeoutMs: 300_000, parallel: 4, propose: 0 };
+    expect(Object.keys(defaults).sort()).toEqual(all);
+    for (const [name, value] of Object.entries(defaults)) expect(said[name], name).toBe(String(value));
+    for (const { name, options, stages } of panes) {
+      const table = tables(list).find((candidate) => candidate.some(([cell]) => cell === `\`${name}\``)) ?? [];
+      const [head = []] = table;
       const row = table.find(([cell]) => cell === `\`${name}\``) ?? [];
-      const stages = builtInPanes.find((pane) => pane.name === name)?.stages.map((stage) => stage.name);
-      expect(row[1], name).toBe(stages?.join(', '));
+      expect(row[1], name).toBe(stages?.map((stage) => stage.name).join(', '));
       for (const [column, option] of head.entries())
         if (option in options) expect([option, row[column]]).toEqual([option, String(Reflect.get(options, option))]);
     }
@@ -125,13 +161,16 @@ describe('options of panes', () => {
         said.add(option);
         const [, usual = '', others = ''] = /^(\S+)(?: \((.*)\))?/.exec(parts[index] ?? '') ?? [];
         const own = new Map(
-          [...others.matchAll(/(?:pane )?([a-z]+):? (\w+)/g)].map((match) => [match[1], match[2]] as const),
+          [...others.matchAll(/(?:pane )?([a-z]+(?:, [a-z]+)*):? (\w+)/g)].flatMap(([, whose = '', value]) =>
+            whose.split(', ').map((name) => [name, value] as const),
+          ),
         );
-        for (const { name, options } of merged)
-          expect([name, option, own.get(name) ?? usual]).toEqual([name, option, String(Reflect.get(options, option))]);
+        for (const { name, options } of panes)
+          if (option in options)
+            expect([name, option, own.get(name) ?? usual]).toEqual([name, option, String(options[option])]);
       }
     }
-    expect([...said].sort()).toEqual(Object.keys(defaultPaneOptions).sort());
+    expect([...said].sort()).toEqual(all);
   });
 });
 
@@ -184,6 +223,36 @@ interface Schema {
   properties?: { [name: string]: Schema };
 }
 
+describe('image engines', () => {
+  test('the configurations of ENGINES are taken', () => {
+    const blocks = found(read('docs/ENGINES.md'), /^```json\n([\s\S]*?)^```$/gm);
+    expect(blocks.length).toBeGreaterThanOrEqual(3);
+    for (const block of blocks) {
+      const checked = checkFile(JSON.parse(block), 'ENGINES');
+      expect(checked).not.toHaveProperty('problems');
+      if ('file' in checked)
+        expect(resolveConfig({ ...checked, name: 'ENGINES', folder: undefined }, {}, {}, root).warnings).toEqual([]);
+    }
+  });
+
+  const { engines } = JSON.parse(JSON.stringify(toJSONSchema(fileSchema, { io: 'input' }))).properties.image.properties;
+  const names: string[] = engines.items.properties.engine.enum;
+
+  test('each has a section of ENGINES, its line in OPERATIONS, and its usual address there', () => {
+    const text = read('docs/ENGINES.md');
+    expect(names).toContain('comfyui');
+    for (const name of names) {
+      expect(text).toContain(`\`${name}\``);
+      expect(read('docs/OPERATIONS.md')).toContain(name);
+    }
+    for (const image of [{ engine: 'a1111' as const }, { engine: 'comfyui' as const, checkpoint: 'one' }]) {
+      const [config] = resolveConfig({ file: { image }, name: 'config', folder: undefined }, {}, {}, root).image
+        .engines;
+      expect(text).toContain('baseUrl' in config ? config.baseUrl : 'an address');
+    }
+  });
+});
+
 describe('bounds', () => {
   const architecture = read('docs/ARCHITECTURE.md');
 
@@ -193,13 +262,36 @@ describe('bounds', () => {
       ...limits,
       maxOpenMessages,
       maxReplayRecords,
+      maxHosts,
+      maxPictures,
+      maxChapters,
+      maxPromptUnits,
+      maxMatchUnits,
+      maxRememberedPictures,
+      maxExportsAtOnce,
+      maxAside,
     };
     const named = [
       ...architecture.matchAll(/\b(?<value>\d+) \(`(?<name>max\w+)`\)/g),
       ...architecture.matchAll(/`(?<name>[a-z]\w+)` (?<value>\d+)\b/g),
     ].flatMap(({ groups }) => (groups !== undefined && (groups['name'] ?? '') in known ? [groups] : []));
-    expect(named.length).toBeGreaterThanOrEqual(11);
+    expect(named.length).toBeGreaterThanOrEqual(20);
     for (const { name = '', value } of named) expect([name, value]).toEqual([name, String(known[name])]);
+  });
+
+  test('that it names without a name have them too', () => {
+    const mib = (bytes: number): string => `${bytes / 1_048_576} MiB`;
+    const { maxBytes, maxOneBytes, maxCount } = previewBounds;
+    expect(architecture).toContain(`${mib(maxBytes)} in all, ${mib(maxOneBytes)} each, ${maxCount}`);
+    expect(architecture).toContain(
+      `${mib(transcriptBounds.maxBytes)} of messages, ${mib(maxChapterBytes)} of chapters`,
+    );
+    const { quietMs, maxWaitMs, maxWaiting } = exporterDefaults;
+    expect(architecture).toContain(
+      `${maxWaiting} sessions; ${quietMs / 1_000} s of quiet, ${maxWaitMs / 1_000} s at most`,
+    );
+    expect(architecture).toContain(`${1_000 / reportEveryMs} records a second`);
+    expect(architecture).toContain(`${settleMs / 1_000} s after an abort`);
   });
 
   test('that PROTOCOL names have them too', () => {
@@ -210,5 +302,10 @@ describe('bounds', () => {
     expect(protocol).toContain(`${limits.maxDepth} levels of nesting and ${limits.maxKeys} keys`);
     expect(protocol).toContain(`more than ${maxReplayRecords} records behind`);
     expect(protocol).toContain(`newest that fit in ${limits.viewMessages} messages`);
+    expect(protocol).toContain(`the ${limits.maxParts} committed last`);
+    expect(protocol).toContain(`a value has at most ${limits.maxPartBytes / 1_024} KiB`);
+    expect(protocol).toContain(
+      `At most ${limits.maxTasks} tasks in a run (illustrations ${maxPictures}, chapters ${maxChapters})`,
+    );
   });
 });

@@ -8,7 +8,7 @@ import { createServer, type People } from '../examples/custom-pane.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** The example server with its fourth pane, in this process. */
+/** The example server with a pane of its own, in this process. */
 async function serve() {
   const data = mkdtempSync(join(tmpdir(), 'mullion-example-'));
   const mullion = await createServer(data);
@@ -19,9 +19,12 @@ async function serve() {
   return { mullion, url: await mullion.listen() };
 }
 
-/** Runs an example as its comment says, to its end. */
+/** Runs an example as its list says, to its end, in a folder of its own. */
 async function run(file: string, ...args: string[]) {
-  const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'examples', file), ...args], { cwd: root });
+  const cwd = mkdtempSync(join(tmpdir(), 'mullion-example-'));
+  onTestFinished(() => rmSync(cwd, { recursive: true, force: true }));
+  const program = ['--import', import.meta.resolve('tsx'), join(root, 'examples', file), ...args];
+  const child = spawn(process.execPath, program, { cwd });
   onTestFinished(() => void child.kill('SIGKILL'));
   let output = '';
   for (const stream of [child.stdout, child.stderr])
@@ -32,7 +35,7 @@ async function run(file: string, ...args: string[]) {
   return { code, output };
 }
 
-test('custom-pane: a fourth pane works like the built-in ones, its content type is inferred', async () => {
+test('custom-pane: one more pane works like the built-in ones, its content type is inferred', async () => {
   expectTypeOf<People>().toEqualTypeOf<{ names: string[]; counts: { [person: string]: number } }>();
   const { mullion } = await serve();
   await mullion.sessions.command({ type: 'session.open', id: 'o', session: 's' });
@@ -64,6 +67,15 @@ test('rest-and-sse: commands by POST, panes by events', async () => {
   const { url } = await serve();
   const { code, output } = await run('rest-and-sse.ts', url);
   expect(output).toMatch(/^history: updated$/m);
+  expect(code).toBe(0);
+}, 30_000);
+
+test('chapters: a picture in the text and two chapters, each an asset, then it ends by itself', async () => {
+  const { code, output } = await run('chapters.ts');
+  expect(output).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#s=book-\w+$/m);
+  expect(output).toMatch(/^illustrations [\w-]+\.0\.23: \/v1\/assets\/book-\w+\/[0-9a-f]{64}\.svg$/m);
+  const asset = String.raw`/v1/assets/book-\w+/[0-9a-f]{64}\.md`;
+  expect(output).toMatch(new RegExp(`^chapters landing: ${asset}\nchapters lamp: ${asset}$`, 'm'));
   expect(code).toBe(0);
 }, 30_000);
 
