@@ -4,7 +4,14 @@ import { systemClock, type ClientClock } from './clock.ts';
 import { Connection } from './connection.ts';
 import { Outbox } from './outbox.ts';
 import { Store } from './store.ts';
-import { MullionError, type CaughtUp, type ClientState, type ConnectOptions, type MullionClient } from './types.ts';
+import {
+  MullionError,
+  refuse,
+  type CaughtUp,
+  type ClientState,
+  type ConnectOptions,
+  type MullionClient,
+} from './types.ts';
 import type { Outgoing, Saved, SocketConstructor } from './types.ts';
 
 /** Shortest time between two subscriptions without a cursor, in ms. PROTOCOL section 3. */
@@ -26,8 +33,7 @@ class Client implements MullionClient {
   readonly #connection: Connection;
   readonly #listeners = new Set<() => void>();
   #state: ClientState;
-  /** The id of the newest `subscribe`; answers to older ones do not count. */
-  #subscription = '';
+  /** Makes the id of the newest `subscribe`; answers to older ones do not count. */
   #subscriptions = 0;
   /** Between `subscribe` and `caughtUp`: nobody is told, so that a long replay is one change. */
   #replaying = false;
@@ -43,13 +49,10 @@ class Client implements MullionClient {
     this.#store = new Store(options.session, options.saved ?? this.#load());
     this.#state = {
       status: 'connecting',
-      view: this.#store.view,
-      text: {},
-      live: {},
       retryAt: null,
       error: null,
       caughtUp: null,
-      pending: 0,
+      ...this.#known(),
     };
     const webSocket: SocketConstructor = options.webSocket ?? WebSocket;
     this.#connection = new Connection(
@@ -75,12 +78,10 @@ class Client implements MullionClient {
 
   send(command: Outgoing): Promise<AckFrame> {
     if (this.#state.status === 'closed') return Promise.reject(this.#state.error ?? closedError());
-    const { json, ack } = this.#outbox.add(this.#session, command);
-    if (json !== null) {
+    return this.#outbox.add(this.#session, command, (json) => {
       this.#connection.send(json);
       this.#publish({});
-    }
-    return ack;
+    });
   }
 
   say(text: string): Promise<AckFrame> {
@@ -121,22 +122,26 @@ class Client implements MullionClient {
     for (const json of this.#outbox.frames()) this.#connection.send(json);
   }
 
-  #follow(cursor: string | undefined): void {
+  #follow(cursor?: string): void {
     this.#cancelResubscribe();
     if (cursor === undefined) this.#snapshotAskedAt = this.#clock.now();
     this.#subscriptions += 1;
-    this.#subscription = `s${this.#subscriptions}`;
     this.#replaying = true;
-    const frame = { type: 'subscribe', id: this.#subscription, session: this.#session };
-    this.#connection.send(JSON.stringify(cursor === undefined ? frame : { ...frame, cursor }));
+    this.#connection.send(
+      JSON.stringify({ type: 'subscribe', id: this.#subscription(), session: this.#session, cursor }),
+    );
+  }
+
+  #subscription(): string {
+    return `s${this.#subscriptions}`;
   }
 
   /** A hole, or a record of a newer server: only a snapshot helps. At most once a second, so that neither side is kept busy. */
   #followAnew(): void {
     this.#cancelResubscribe();
     const waitMs = this.#snapshotAskedAt + resubscribeMs - this.#clock.now();
-    if (waitMs <= 0) this.#follow(undefined);
-    else this.#cancelResubscribe = this.#clock.after(waitMs, () => this.#follow(undefined));
+    if (waitMs <= 0) this.#follow();
+    else this.#cancelResubscribe = this.#clock.after(waitMs, () => this.#follow());
   }
 
   #onFrame(frame: Exclude<ServerFrame, ReadyFrame>): void {
@@ -155,7 +160,10 @@ class Client implements MullionClient {
         return this.#onCaughtUp(frame.cursor);
       case 'ended':
         this.#store.forget();
-        return this.#nowLive({ error: goneError(frame.reason), caughtUp: null });
+        return this.#nowLive(
+          refuse(frame.reason === 'deleted' ? 'NOT_FOUND' : 'FORBIDDEN', `the session is ${frame.reason}`),
+          null,
+        );
       case 'ack':
       case 'error':
         return this.#onAnswer(frame);
@@ -166,22 +174,21 @@ class Client implements MullionClient {
   #onCaughtUp(cursor: string): void {
     if (this.#store.lost) return;
     this.#store.cursor = cursor;
-    const caughtUp = this.#store.stopCounting() ?? this.#state.caughtUp;
-    this.#nowLive({ error: null, caughtUp });
+    this.#nowLive(null, this.#store.stopCounting());
   }
 
-  #nowLive(change: { error: MullionError | null; caughtUp: CaughtUp | null }): void {
+  #nowLive(error: MullionError | null, caughtUp: CaughtUp | null = this.#state.caughtUp): void {
     this.#replaying = false;
     this.#connection.settled();
-    this.#publish({ ...change, status: 'live', retryAt: null });
+    this.#publish({ status: 'live', retryAt: null, error, caughtUp });
   }
 
   #onAnswer(frame: AckFrame | ErrorFrame): void {
-    if (frame.type === 'error' && frame.id === this.#subscription)
+    if (frame.type === 'error' && frame.id === this.#subscription())
       return this.#onRefused(new MullionError(frame.error));
     if (!this.#outbox.answer(frame)) return;
     // The session was absent and somebody, perhaps this client, has made it: now it can be followed.
-    if (frame.type === 'ack' && this.#state.error !== null) this.#follow(undefined);
+    if (frame.type === 'ack' && this.#state.error !== null) this.#follow();
     this.#publish({});
   }
 
@@ -191,7 +198,7 @@ class Client implements MullionClient {
       const waitMs = Math.max(resubscribeMs, error.retryAfterMs ?? 0);
       this.#cancelResubscribe = this.#clock.after(waitMs, () => this.#follow(this.#store.cursor));
     } else this.#store.forget();
-    this.#nowLive({ error, caughtUp: this.#state.caughtUp });
+    this.#nowLive(error);
   }
 
   #onDown(retryAt: number | null): void {
@@ -219,16 +226,13 @@ class Client implements MullionClient {
 
   #publish(change: Partial<ClientState>): void {
     if (this.#replaying) return;
-    const { view, live } = this.#store;
-    this.#state = {
-      ...this.#state,
-      ...change,
-      view,
-      text: this.#store.text(),
-      live: live.panes,
-      pending: this.#outbox.size,
-    };
+    this.#state = { ...this.#state, ...change, ...this.#known() };
     for (const listener of this.#listeners) listener();
+  }
+
+  #known(): Pick<ClientState, 'view' | 'text' | 'live' | 'pending'> {
+    const { view, live } = this.#store;
+    return { view, text: this.#store.text(), live: live.panes, pending: this.#outbox.size };
   }
 
   #load(): Saved | null {
@@ -251,14 +255,5 @@ class Client implements MullionClient {
 }
 
 function closedError(): MullionError {
-  return new MullionError({
-    code: 'CLOSED',
-    message: 'this client was closed before an answer came',
-    retryable: false,
-  });
-}
-
-function goneError(reason: 'deleted' | 'forbidden'): MullionError {
-  const code = reason === 'deleted' ? 'NOT_FOUND' : 'FORBIDDEN';
-  return new MullionError({ code, message: `the session is ${reason}`, retryable: false });
+  return refuse('CLOSED', 'closed before an answer came');
 }

@@ -1,8 +1,8 @@
-import { fatalCloseCodes, type WireError } from '../protocol/codes.ts';
+import { fatalCloseCodes, type ErrorCode, type WireError } from '../protocol/codes.ts';
 import type { ReadyFrame, ServerFrame } from '../protocol/frames.ts';
 import { subprotocol } from '../protocol/names.ts';
 import { backoffMs, type ClientClock } from './clock.ts';
-import { MullionError, type ClientSocket, type SocketConstructor } from './types.ts';
+import { MullionError, refuse, type ClientSocket, type SocketConstructor } from './types.ts';
 
 /** Longest wait for `ready`, in ms: a bit more than the server gives for `init`. */
 const readyTimeoutMs = 12_000;
@@ -45,7 +45,7 @@ export class Connection {
   open(): void {
     this.#cancelTimer();
     this.#lastError = null;
-    const { url, webSocket } = this.#settings;
+    const { url, token, webSocket } = this.#settings;
     const socket = new webSocket(url, subprotocol);
     this.#socket = socket;
     this.#heardAt = this.#settings.clock.now();
@@ -54,7 +54,9 @@ export class Connection {
     const whileCurrent = (task: () => void) => {
       if (this.#socket === socket) task();
     };
-    socket.addEventListener('open', () => whileCurrent(() => this.#greet()));
+    socket.addEventListener('open', () =>
+      whileCurrent(() => socket.send(JSON.stringify({ type: 'init', client: 'mullion-js/0.1', token }))),
+    );
     socket.addEventListener('message', (event) => whileCurrent(() => this.#hear(event.data)));
     socket.addEventListener('close', (event) => whileCurrent(() => this.#fell(event.code, event.reason)));
     socket.addEventListener('error', () => {});
@@ -82,13 +84,6 @@ export class Connection {
     this.#drop();
   }
 
-  #greet(): void {
-    const { token } = this.#settings;
-    this.#socket?.send(
-      JSON.stringify({ type: 'init', client: 'mullion-js/0.1', ...(token !== undefined && { token }) }),
-    );
-  }
-
   #hear(raw: unknown): void {
     this.#heardAt = this.#settings.clock.now();
     const frame = parse(raw);
@@ -108,18 +103,18 @@ export class Connection {
     this.#cancelTimer();
     this.#cancelTimer = this.#settings.clock.after(everyMs, () => {
       const silentMs = this.#settings.clock.now() - this.#heardAt;
-      if (silentMs >= limitMs) return this.#fell(undefined, undefined);
+      if (silentMs >= limitMs) return this.#fell();
       if (silentMs >= everyMs) this.send('{"type":"ping"}');
       this.#watch(everyMs, limitMs);
     });
   }
 
-  #fell(code: number | undefined, reason: string | undefined): void {
+  #fell(code?: number, reason?: string): void {
     this.#cancelTimer();
     this.#drop();
     const last = this.#lastError;
     if (last?.fatal === true || fatalCloseCodes.includes(code ?? 0)) {
-      this.#events.closed(new MullionError(last?.error ?? closeError(code, reason), code));
+      this.#events.closed(last === null ? closeError(code, reason) : new MullionError(last.error, code));
       return;
     }
     const { clock, random } = this.#settings;
@@ -138,18 +133,15 @@ export class Connection {
 }
 
 /** What a fatal close means when no error frame came before it. */
-function closeError(closeCode: number | undefined, reason: string | undefined): WireError {
-  const code =
-    closeCode === 4401
-      ? 'UNAUTHENTICATED'
-      : closeCode === 4403
-        ? 'FORBIDDEN'
-        : closeCode === 4406
-          ? 'UNSUPPORTED'
-          : 'BAD_MESSAGE';
-  const message = reason === undefined || reason === '' ? `the server closed with ${closeCode}` : reason;
-  return { code, message, retryable: false };
+function closeError(closeCode = 0, reason = ''): MullionError {
+  return refuse(meanings[closeCode] ?? 'BAD_MESSAGE', reason || `the server closed with ${closeCode}`, closeCode);
 }
+
+const meanings: { [closeCode: number]: ErrorCode } = {
+  4401: 'UNAUTHENTICATED',
+  4403: 'FORBIDDEN',
+  4406: 'UNSUPPORTED',
+};
 
 /** The server is trusted to keep the protocol; what is not an object with a type is not from it. */
 function parse(raw: unknown): ServerFrame | null {

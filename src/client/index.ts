@@ -11,6 +11,7 @@ export type {
   MullionClient,
   Outgoing,
   PaneLive,
+  TaskLive,
   Saved,
   SavedStorage,
   Seen,

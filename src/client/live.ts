@@ -1,9 +1,10 @@
-import type { LiveFrame } from '../protocol/frames.ts';
+import { messageIn } from '../protocol/fold.ts';
+import type { LiveFrame, LiveTask } from '../protocol/frames.ts';
 import { isTerminal } from '../protocol/names.ts';
 import type { Rec } from '../protocol/records.ts';
 import { isHighSurrogate } from '../protocol/text.ts';
 import type { View } from '../protocol/view.ts';
-import type { PaneLive } from './types.ts';
+import type { PaneLive, TaskLive } from './types.ts';
 
 /** The whole known text of an open message, which is longer than its records, and the pane that writes it (undefined = an app). */
 export interface Tail {
@@ -37,7 +38,7 @@ function takeText(
   { message: id, at, add }: NonNullable<LiveFrame['text']>,
   pane: string | undefined,
 ): Live['tails'] {
-  const message = view.messages.findLast((candidate) => candidate.id === id);
+  const message = messageIn(view, id);
   if (message === undefined || message.final) return tails;
   const known = tails[id]?.text ?? message.text;
   if (at > known.length) return tails;
@@ -56,19 +57,29 @@ function splitsPair(known: string, from: number, rest: string): boolean {
 }
 
 function takePane(panes: Live['panes'], frame: LiveFrame, at: number): Live['panes'] {
-  const { pane, run, progress, wait, preview, text } = frame;
+  const { pane, run, progress, wait, preview, text, tasks } = frame;
   if (pane === undefined || run === undefined) return panes;
   const old = panes[pane];
   // A number, or text, means as well that the wait is over.
   const waitOver = wait === null || progress !== undefined || text !== undefined;
-  const news = progress !== undefined || preview !== undefined || (wait !== undefined && wait !== null);
-  if (!news && !(waitOver && old?.wait !== undefined)) return panes;
+  const news = tasks ?? progress ?? preview ?? wait;
+  if (!news && !(waitOver && old?.wait)) return panes;
   const next: PaneLive = old?.run === run ? { ...old } : { run };
   if (waitOver) delete next.wait;
-  if (progress !== undefined) next.progress = { ...progress, at };
-  if (wait !== undefined && wait !== null) next.wait = { ...wait, at };
-  if (preview !== undefined) next.preview = { asset: preview, at };
+  if (progress) next.progress = { ...progress, at };
+  if (wait) next.wait = { ...wait, at };
+  if (preview) next.preview = { asset: preview, at };
+  for (const [id, task] of Object.entries(tasks ?? {}))
+    next.tasks = { ...next.tasks, [id]: takeTask(next.tasks?.[id], task) };
   return { ...panes, [pane]: next };
+}
+
+function takeTask(old: TaskLive | undefined, { text, ...news }: LiveTask): TaskLive {
+  const base = old?.stage === news.stage && old?.attempt === news.attempt ? old : undefined;
+  const next: TaskLive = { ...base, ...news };
+  const known = base?.text ?? '';
+  if (text !== undefined && text.at <= known.length) next.text = known.slice(0, text.at) + text.add;
+  return next;
 }
 
 /** `live` after a record that led from `before` to `after`: records win over everything that they contradict. */
@@ -82,6 +93,9 @@ export function settle(live: Live, before: View, after: View, record: Rec): Live
       return { ...live, tails: omit(live.tails, record.message) };
     case 'pane.phase':
       return settlePhase(live, before, after, record.pane);
+    case 'tasks':
+    case 'pane.content':
+      return settleTasks(live, after, record.pane);
     default:
       return live;
   }
@@ -94,7 +108,7 @@ function overwrite(
 ): Live['tails'] {
   const tail = tails[id];
   if (tail === undefined) return tails;
-  const recorded = after.messages.findLast((message) => message.id === id)?.text ?? '';
+  const recorded = messageIn(after, id)?.text ?? '';
   // Live text runs ahead of its record. What goes on from exactly the recorded text stays; anything else was of another try.
   const goesOn =
     tail.text.length > recorded.length && tail.text.startsWith(add, at) && at + add.length === recorded.length;
@@ -105,17 +119,30 @@ function settlePhase(live: Live, before: View, after: View, name: string): Live 
   const [old, pane] = [before.panes[name], after.panes[name]];
   if (pane === undefined) return live;
   const sameTry = old?.run === pane.run && old.attempt === pane.attempt;
-  const stale = sameTry ? [] : Object.keys(live.tails).filter((id) => live.tails[id]?.pane === name);
-  const tails = stale.reduce((rest, id) => omit(rest, id), live.tails);
-  if (old === pane || (sameTry && old.phase === pane.phase)) return tails === live.tails ? live : { ...live, tails };
-  const preview = live.panes[name]?.preview;
-  const kept = preview !== undefined && pane.run !== null && sameTry && !isTerminal(pane.phase);
+  if (sameTry && old.phase === pane.phase) return live;
+  const tails = keep(live.tails, (_, tail) => sameTry || tail.pane !== name);
   const panes = omit(live.panes, name);
-  return { tails, panes: kept && pane.run !== null ? { ...panes, [name]: { run: pane.run, preview } } : panes };
+  const { run, preview } = live.panes[name] ?? {};
+  const kept = sameTry && run !== undefined && preview !== undefined && !isTerminal(pane.phase);
+  return { tails, panes: kept ? { ...panes, [name]: { run, preview } } : panes };
+}
+
+/** A task that is not at work has no live values. */
+function settleTasks(live: Live, after: View, name: string): Live {
+  const pane = live.panes[name];
+  const known = after.panes[name]?.tasks;
+  if (pane?.tasks === undefined) return live;
+  const tasks = keep(pane.tasks, (id) => known?.[id]?.status === 'running');
+  return { ...live, panes: { ...live.panes, [name]: { ...pane, tasks } } };
 }
 
 function omit<T>(from: { [key: string]: T }, key: string): { [key: string]: T } {
-  if (!(key in from)) return from;
-  const { [key]: _, ...rest } = from;
-  return rest;
+  return keep(from, (other) => other !== key);
+}
+
+/** The entries for which `stays` holds; the same object if that is all of them. */
+function keep<T>(from: { [key: string]: T }, stays: (key: string, value: T) => boolean): { [key: string]: T } {
+  const entries = Object.entries(from);
+  const kept = entries.filter(([key, value]) => stays(key, value));
+  return kept.length === entries.length ? from : Object.fromEntries(kept);
 }

@@ -1,26 +1,9 @@
-import { fold } from '../protocol/fold.ts';
+import { foldKnown } from '../protocol/fold.ts';
 import type { LiveFrame, RecordFrame, SnapshotFrame } from '../protocol/frames.ts';
-import type { Rec } from '../protocol/records.ts';
 import { wholeCharacters } from '../protocol/text.ts';
-import { emptyView, type Message, type View } from '../protocol/view.ts';
+import { emptyView, type Message, type PaneView, type View } from '../protocol/view.ts';
 import { nothingLive, settle, takeLive, type Live } from './live.ts';
 import type { CaughtUp, ClientState, Saved } from './types.ts';
-
-/** All types that `fold` knows; a record of another one comes from a newer server and cannot be folded. */
-const known: { [T in Rec['type']]: true } = {
-  'session.opened': true,
-  'session.closed': true,
-  'session.recovered': true,
-  'message.added': true,
-  'message.text': true,
-  'message.ended': true,
-  'message.edited': true,
-  'message.removed': true,
-  'pane.phase': true,
-  'pane.paused': true,
-  'pane.content': true,
-  task: true,
-};
 
 /** The session's view at a cursor, and the live values beside it. Knows nothing of sockets and time. */
 export class Store {
@@ -40,10 +23,8 @@ export class Store {
 
   takeSnapshot(frame: SnapshotFrame): void {
     if (this.#counts !== null) {
-      for (const [name, pane] of Object.entries(frame.view.panes)) {
-        const { content, parts } = this.view.panes[name] ?? { content: null, parts: {} };
-        if (JSON.stringify([content, parts]) !== JSON.stringify([pane.content, pane.parts])) this.#count(name);
-      }
+      for (const [name, pane] of Object.entries(frame.view.panes))
+        if (committed(this.view.panes[name]) !== committed(pane)) this.#count(name);
     }
     this.view = frame.view;
     this.cursor = frame.cursor;
@@ -55,13 +36,12 @@ export class Store {
   takeRecord(frame: RecordFrame): boolean {
     const { record } = frame;
     if (this.lost || record.seq <= this.view.seq) return true;
-    if (record.seq !== this.view.seq + 1 || !Object.hasOwn(known, record.type)) {
-      this.lost = true;
-      return false;
-    }
     const before = this.view;
-    this.view = fold(before, record);
-    this.live = settle(this.live, before, this.view, record);
+    const after = record.seq === before.seq + 1 ? foldKnown(before, record) : null;
+    this.lost = after === null;
+    if (after === null) return false;
+    this.view = after;
+    this.live = settle(this.live, before, after, record);
     this.cursor = frame.cursor;
     if (record.type === 'pane.content' || (record.type === 'pane.phase' && record.phase === 'updated'))
       this.#count(record.pane);
@@ -87,10 +67,10 @@ export class Store {
     this.#counts ??= {};
   }
 
-  stopCounting(): CaughtUp | null {
+  stopCounting(): CaughtUp | undefined {
     const panes = this.#counts;
     this.#counts = null;
-    return panes && { panes, updates: Object.values(panes).reduce((sum, count) => sum + count, 0) };
+    return panes === null ? undefined : { panes, updates: Object.values(panes).reduce((sum, count) => sum + count, 0) };
   }
 
   /** The same object until a text has changed. */
@@ -106,6 +86,10 @@ export class Store {
   #count(pane: string): void {
     if (this.#counts !== null) this.#counts[pane] = (this.#counts[pane] ?? 0) + 1;
   }
+}
+
+function committed(pane: PaneView | undefined): string {
+  return JSON.stringify([pane?.content ?? null, pane?.parts ?? {}]);
 }
 
 /** The text of a message as far as it is known: recorded, and while it is open, live. */

@@ -1,6 +1,6 @@
 import type { ErrorCode, WireError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
-import type { AckFrame, LiveFrame } from '../protocol/frames.ts';
+import type { AckFrame, LiveFrame, LiveTask } from '../protocol/frames.ts';
 import type { JsonObject } from '../protocol/records.ts';
 import type { View } from '../protocol/view.ts';
 import type { ClientClock } from './clock.ts';
@@ -17,6 +17,14 @@ export interface PaneLive {
   progress?: Seen<NonNullable<LiveFrame['progress']>>;
   wait?: Seen<NonNullable<LiveFrame['wait']>>;
   preview?: Seen<{ asset: string }>;
+  /** Of a pane with tasks: those at work. */
+  tasks?: { [task: string]: TaskLive };
+}
+
+/** The newest live values of a task that is at work; another stage or attempt begins without. */
+export interface TaskLive extends Omit<LiveTask, 'text'> {
+  /** The text of the stage so far. */
+  text?: string;
 }
 
 /** What was committed between the loss of the connection and now. */
@@ -117,12 +125,13 @@ export interface MullionClient {
 
 /** A refusal of the server, or `CLOSED`: this client ended before an answer came, and the command may or may not have been applied. */
 export class MullionError extends Error {
-  readonly code: ErrorCode | 'CLOSED';
-  readonly retryable: boolean;
-  readonly retryAfterMs: number | undefined;
-  readonly data: WireError['data'];
+  // `declare`: the constructor sets them all; nothing of its own is emitted.
+  declare readonly code: ErrorCode | 'CLOSED';
+  declare readonly retryable: boolean;
+  declare readonly retryAfterMs: number | undefined;
+  declare readonly data: WireError['data'];
   /** The close code, where a close was the reason. */
-  readonly closeCode: number | undefined;
+  declare readonly closeCode: number | undefined;
 
   constructor(error: Omit<WireError, 'code'> & { code: ErrorCode | 'CLOSED' }, closeCode?: number) {
     super(error.message);
@@ -133,4 +142,9 @@ export class MullionError extends Error {
     this.data = error.data;
     this.closeCode = closeCode;
   }
+}
+
+/** What this client refuses by itself. Like `wireError`, without its table, which would be a tenth of the bundle. */
+export function refuse(code: ErrorCode | 'CLOSED', message: string, closeCode?: number): MullionError {
+  return new MullionError({ code, message, retryable: code === 'OVERLOADED' }, closeCode);
 }

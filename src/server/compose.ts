@@ -70,6 +70,7 @@ export async function compose(config: Config, parts: Parts = {}): Promise<Compos
     },
     clock,
   );
+  const pictures = new PictureCache();
   let stored = 0;
   metrics.registry.collect(() => {
     // Counted for the next reading: a reading must not wait for the disk.
@@ -78,8 +79,12 @@ export async function compose(config: Config, parts: Parts = {}): Promise<Compos
       (count) => (stored = count),
       () => undefined,
     );
-    for (const [host, load] of Object.entries(limits.snapshot()))
+    for (const [host, load] of Object.entries(limits.snapshot())) {
       metrics.providerQueue.with({ host }).set(load.waiting);
+      metrics.providerDraining.with({ host }).set(load.draining);
+    }
+    metrics.pictures.with({ result: 'hit' }).set(pictures.counts.hits);
+    metrics.pictures.with({ result: 'miss' }).set(pictures.counts.misses);
   });
   let exporter: Exporter | null = null;
   const { systemPrompt } = config.panes['reply'] ?? {};
@@ -103,7 +108,7 @@ export async function compose(config: Config, parts: Parts = {}): Promise<Compos
       images: parts.image === undefined ? imageEngines(config.image) : [parts.image],
       tryTimeoutMs: config.image.tryTimeoutMs,
       withoutPrompts: promptRemover(config.panes['illustrations']?.patterns),
-      pictures: new PictureCache(),
+      pictures,
       previews: new Previews(),
       ids: parts.ids ?? systemIds,
       limits,

@@ -26,8 +26,15 @@ export function createMetrics(options: { eventLoop?: boolean } = {}) {
   const metrics = {
     registry,
     runs: counter('mullion_runs_total', 'Ended runs, by terminal phase.', ['pane', 'outcome']),
+    tasks: counter('mullion_tasks_total', 'Ended tasks, by status.', ['pane', 'outcome']),
+    pictures: gauge(
+      'mullion_pictures_looked_up',
+      'Pictures that were to be drawn; hit = there was one of the same description.',
+      ['result'],
+    ),
     phaseSeconds: histogram('mullion_phase_seconds', 'Time spent in a phase.', undefined, ['pane', 'phase']),
     providerQueue: gauge('mullion_provider_queue_length', 'Calls waiting for a slot.', ['host']),
+    providerDraining: gauge('mullion_provider_draining', 'Aborted calls whose backend has not stopped yet.', ['host']),
     providerWait: histogram('mullion_provider_wait_seconds', 'Time a call waited for a slot.', undefined, ['host']),
     superseded: counter('mullion_superseded_total', 'Runs ended by a newer one.', ['pane']),
     abortSeconds: histogram('mullion_abort_seconds', 'From supersession to unwound work.', shortSeconds, ['pane']),

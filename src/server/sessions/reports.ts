@@ -1,6 +1,6 @@
 import { isTerminal } from '../../protocol/names.ts';
 import type { LiveWait } from '../../protocol/frames.ts';
-import type { JsonObject, Rec, Task } from '../../protocol/records.ts';
+import type { JsonObject, Rec, Task, TaskChange } from '../../protocol/records.ts';
 import type { State } from '../../protocol/state.ts';
 import type { Metrics } from '../telemetry.ts';
 
@@ -30,8 +30,22 @@ function isBackingOff({ status, retryAt }: Task): boolean {
   return status === 'running' && retryAt !== undefined;
 }
 
+/** What a record says of tasks. (Those that a run's end cancels are told by the run.) */
+function tasksOf(record: Rec): (TaskChange & { pane: string })[] {
+  const tasks =
+    record.type === 'tasks' || record.type === 'pane.phase'
+      ? (record.tasks ?? [])
+      : record.type === 'pane.content' && record.task !== undefined
+        ? [record.task]
+        : [];
+  return 'pane' in record ? tasks.map((task) => ({ ...task, pane: record.pane })) : [];
+}
+
 /** Counts what a record says of a run. */
 export function measure({ metrics }: { metrics: Metrics }, record: Rec, before: State): void {
+  for (const task of tasksOf(record))
+    if (task.status === 'succeeded' || task.status === 'failed' || task.status === 'cancelled')
+      metrics.tasks.with({ pane: task.pane, outcome: task.status }).add();
   if (record.type !== 'pane.phase') return;
   const { pane, phase } = record;
   const old = before.view.panes[pane];
