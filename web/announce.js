@@ -1,5 +1,7 @@
 import { el, setText } from './dom.js';
 import { isWorking, light, titleOf } from './phases.js';
+import { tasksOf } from './tasks.js';
+import { reasonOf } from './words.js';
 
 /** Shortest time between two announcements, in ms: a screen reader reads a sentence at a time. */
 const quietMs = 1_500;
@@ -7,6 +9,7 @@ const quietMs = 1_500;
 /** Says phase changes politely in one place, never numbers, and each error once as an alert. */
 export function createAnnouncer(status, alerts) {
   let before = null;
+  let failed = new Map();
   let waiting = new Map();
   let timer;
 
@@ -24,6 +27,7 @@ export function createAnnouncer(status, alerts) {
       waiting.clear();
     },
     update(view, now) {
+      failed = sayFailures(view, failed, before !== null, alerts);
       const phases = Object.fromEntries(Object.entries(view.panes).map(([name, pane]) => [name, `${pane.run} ${pane.phase}`]));
       if (before !== null) {
         for (const [name, pane] of Object.entries(view.panes)) {
@@ -38,4 +42,15 @@ export function createAnnouncer(status, alerts) {
       before = phases;
     },
   };
+}
+
+/** Says each task that has failed since the last call, once; what is known now. */
+function sayFailures(view, known, aloud, alerts) {
+  const failed = new Map();
+  for (const [name, pane] of Object.entries(view.panes))
+    for (const task of tasksOf(pane).filter(({ status }) => status === 'failed'))
+      failed.set(`${name} ${pane.run} ${task.id} ${task.attempt}`, `${titleOf(name)}: ${task.label}: ${reasonOf(task.error)}`);
+  const fresh = [...failed].filter(([key]) => !known.has(key)).map(([, text]) => text);
+  if (aloud && fresh.length > 0) alerts.replaceChildren(el('p', { role: 'alert' }, fresh.join('. ')));
+  return failed;
 }

@@ -1,5 +1,8 @@
 import { button, chip, clockTime, el, rebuild, setAttribute, setChildren, setChip, setParagraphs, setText } from './dom.js';
-import { contentMessage, isBusy, light, reasonOf, sidePanes, titleOf } from './phases.js';
+import { blocksOf, setFlow, updateFigure } from './flow.js';
+import { picturesOf } from './illustrations.js';
+import { contentMessage, isBusy, light, sidePanes, titleOf, windowOf } from './phases.js';
+import { reasonOf } from './words.js';
 
 const names = { user: 'You', assistant: 'Assistant', system: 'System' };
 const openings = [
@@ -19,6 +22,7 @@ export function createChat(root, on) {
   const trouble = el('div', { class: 'facts trouble' });
   let following = true;
   let seen = 0;
+  const grown = () => following && toEnd();
   const toEnd = () => log.scrollTo({ top: log.scrollHeight });
   let [lastTop, lastHeight] = [0, 0];
   log.addEventListener('scroll', () => {
@@ -43,6 +47,7 @@ export function createChat(root, on) {
     update(state, textOf, unsent, context) {
       const { view } = state;
       const reply = Object.values(view.panes).find((pane) => pane.kind === 'reply');
+      const drawing = { pane: view.panes.illustrations, live: state.live.illustrations, of: picturesOf(view, view.panes.illustrations) };
       showReplyPhase(root.querySelector('#reply-phase'), reply, state, context.now);
       const nodes = [];
       if (view.earlier > 0) {
@@ -53,7 +58,7 @@ export function createChat(root, on) {
         const row = rows.get(message.id) ?? createRow(message.role);
         rows.set(message.id, row);
         const last = index === view.messages.length - 1;
-        updateRow(row, message, view.earlier + index + 1, textOf(state, message), { view, reply, last, caret, on, context });
+        updateRow(row, message, view.earlier + index + 1, textOf(state, message), { view, reply, last, caret, on: { ...on, grown }, context, drawing });
         nodes.push(row.node);
       });
       for (const entry of unsent) nodes.push(unsentRow(rows, entry));
@@ -110,22 +115,39 @@ function createRow(role) {
   const who = el('div', { class: 'who' }, names[role] ?? role, ' ', parts.time);
   const body = el('div', { class: 'body' }, who, parts.text, parts.facts);
   const node = el('article', { class: 'msg', 'data-role': role }, el('div', { class: 'no' }, parts.number, parts.win), body);
-  return { node, parts, role };
+  return { node, parts, role, figures: new Map(), flow: null };
 }
 
-function updateRow({ node, parts, role }, message, number, text, { view, reply, last, caret, on, context }) {
+function updateRow(row, message, number, text, { view, reply, last, caret, on, context, drawing }) {
+  const { node, parts, role } = row;
   setText(parts.number, `#${number}`);
   setAttribute(node, 'aria-label', `Message ${number}, ${names[role] ?? role}`);
   setText(parts.time, clockTime(message.at));
   setAttribute(parts.time, 'datetime', message.at);
   const open = !message.final;
   if (!open && parts.text.contains(caret)) caret.remove();
-  setParagraphs(parts.text, message.cut ? `${text} …` : text, open ? caret : null);
+  updateText(row, message, text, open ? caret : null, drawing, context, on);
   updateWindow(parts.win, view, number);
   const facts = factsOf(message, last, reply, context);
   parts.facts.hidden = facts === null;
   if (facts !== null)
     rebuild(parts.facts, JSON.stringify([facts, context.offline]), () => factNodes(facts, on.retry, context.offline));
+}
+
+/** The text with its pictures. What is where is worked out again only when the text or its pictures have changed. */
+function updateText(row, message, text, caret, drawing, context, on) {
+  const pictures = drawing.of.get(message.id)?.pictures ?? [];
+  const places = pictures.map(({ key, offset, length }) => `${key} ${offset} ${length}`).join();
+  const known = row.flow;
+  if (known === null || known.text !== text || known.places !== places || known.final !== message.final) {
+    const blocks = blocksOf(text, pictures, { open: !message.final, markup: message.role === 'assistant' });
+    if (message.cut) blocks.push({ text: '…' });
+    row.flow = { text, places, final: message.final, blocks };
+  }
+  const byKey = new Map(pictures.map((picture) => [picture.key, picture]));
+  setFlow(row.parts.text, row.flow.blocks, caret, row.figures, ({ key }) =>
+    updateFigure(row.figures, byKey.get(key), drawing.pane, drawing.live, context, on),
+  );
 }
 
 /** What is to be said of a message below its text, and whether its reply can be asked for again. */
@@ -167,8 +189,9 @@ function updateTrouble(node, view, reply, context, on) {
 
 /** In the margin: which panes are as of this message, in the form in which they stand beside the chat. */
 function updateWindow(win, view, number) {
-  const panes = sidePanes(view.panes);
-  const here = panes.filter((name) => contentMessage(view, view.panes[name]) === number);
+  const all = windowOf(view);
+  const panes = sidePanes(all);
+  const here = panes.filter((name) => contentMessage(view, all[name]) === number);
   win.hidden = here.length === 0;
   if (here.length === 0) return;
   const label = `${here.map(titleOf).join(' and ')} ${here.length === 1 ? 'is' : 'are'} as of this message`;

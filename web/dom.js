@@ -36,12 +36,14 @@ export function setAttribute(node, name, value) {
   }
 }
 
-/** Makes `parent` hold exactly `nodes`, in that order, touching only what differs. */
+/** Makes `parent` hold exactly `nodes`, in that order, touching only what differs: what goes, goes first, so that what stays keeps its focus. */
 export function setChildren(parent, nodes) {
+  const kept = new Set(nodes);
+  const gone = [...parent.children].filter((child) => !kept.has(child));
+  gone.forEach((child) => child.remove());
   nodes.forEach((node, index) => {
     if (parent.children[index] !== node) parent.insertBefore(node, parent.children[index] ?? null);
   });
-  while (parent.children.length > nodes.length) parent.lastElementChild.remove();
 }
 
 /** Replaces the children when `key` differs from the last call for this parent. */

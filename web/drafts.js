@@ -23,6 +23,27 @@ export const unsent = {
   remove: (session, id) => write(session, unsent.get(session).filter((entry) => entry.id !== id)),
 };
 
+const chaptersKey = (session) => `mullion.chapters.${session}`;
+
+/** What was typed into the form for chapters and not asked for yet: { chapters: [{ title, brief }], review, edit, parallel }. */
+export const askedChapters = {
+  get(session) {
+    try {
+      const kept = JSON.parse(localStorage.getItem(chaptersKey(session)) ?? '{}');
+      const { chapters, ...wishes } = kept;
+      return { ...wishes, chapters: Array.isArray(chapters) && chapters.length > 0 ? chapters : [{}] };
+    } catch {
+      return { chapters: [{}] };
+    }
+  },
+  set(session, asked) {
+    const empty = asked.chapters.every(({ title, brief }) => title === '' && brief === '');
+    if (empty) localStorage.removeItem(chaptersKey(session));
+    else localStorage.setItem(chaptersKey(session), JSON.stringify(asked));
+  },
+  drop: (session) => localStorage.removeItem(chaptersKey(session)),
+};
+
 function write(session, entries) {
   if (entries.length === 0) localStorage.removeItem(unsentKey(session));
   else localStorage.setItem(unsentKey(session), JSON.stringify(entries));

@@ -1,9 +1,9 @@
 import { el, setAttribute, setChildren, setText } from './dom.js';
 import { createPane } from './pane.js';
-import { light, shortLight, sidePanes, titleOf } from './phases.js';
+import { light, shortLight, sidePanes, titleOf, windowOf } from './phases.js';
 
 /** The window of panes; on narrow screens tabs with one pane open, on phones as a sheet that is not modal. */
-export function createLights(root, act) {
+export function createLights(root, on) {
   const tabList = root.querySelector('.tabs');
   const panesRoot = root.querySelector('.lights');
   const panes = new Map();
@@ -60,17 +60,18 @@ export function createLights(root, act) {
       current = null;
     },
     update(view, live, context) {
-      const names = sidePanes(view.panes);
+      const panesOf = windowOf(view);
+      const names = sidePanes(panesOf);
       for (const name of names) {
-        if (!panes.has(name)) panes.set(name, createPane(name, act));
+        if (!panes.has(name)) panes.set(name, createPane(name, { ...on, focusTool: (of) => panes.get(of)?.focusTool() }));
         if (!tabs.has(name)) tabs.set(name, createTab(name));
       }
       current ??= names[0] ?? null;
       setChildren(panesRoot, names.map((name) => panes.get(name).node));
       setChildren(tabList, names.map((name) => tabs.get(name).node));
       for (const name of names) {
-        panes.get(name).update(view.panes[name], view, live[name], context);
-        markTab(tabs.get(name), light(view.panes[name], live[name], context.now), view.panes[name], context.pulse);
+        panes.get(name).update(panesOf[name], view, live[name], context);
+        markTab(tabs.get(name), light(panesOf[name], live[name], context.now), panesOf[name], context.pulse);
       }
       tabList.hidden = names.length === 0;
       show();
@@ -80,9 +81,12 @@ export function createLights(root, act) {
 
 /** A dot says that something came while the pane was not in sight. */
 function markTab(tab, full, pane, known) {
-  setText(tab.phase, shortLight(full));
-  const now = `${pane.run} ${pane.phase}`;
-  const news = pane.phase === 'updated' || full.tone === 'err';
+  // A tab is narrow.
+  setText(tab.phase, shortLight(full).replace(', ', ' '));
+  const { ok = 0, failed = 0 } = pane.counts ?? {};
+  const now = `${pane.run} ${pane.phase} ${ok} ${failed}`;
+  const news = pane.phase === 'updated' || full.tone === 'err' || (pane.counts?.pending > 0 && ok + failed > 0 && tab.made !== `${ok} ${failed}`);
+  tab.made = `${ok} ${failed}`;
   if (known && tab.before !== null && tab.before !== now && news && !tab.isOpen()) {
     tab.unread.hidden = false;
     setAttribute(tab.unread, 'data-tone', full.tone);

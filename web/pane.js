@@ -1,9 +1,16 @@
 import { showPicture } from './assets.js';
-import { button, chip, el, rebuild, setAttribute, setChip, setParagraphs, setText } from './dom.js';
-import { contentMessage, foot, freshProgress, isBusy, isWorking, light, messageOf, titleOf } from './phases.js';
+import { button, chip, el, icon, rebuild, setAttribute, setChip, setParagraphs, setText } from './dom.js';
+import { createChapters } from './chapters.js';
+import { createGallery, preview } from './gallery.js';
+import { picturesOf } from './illustrations.js';
+import { contentMessage, foot, isBusy, isWorking, light, messageOf, titleOf } from './phases.js';
+import { hasTasks, isAtWork, tallyOf, tasksFoot, tasksOf, updateLites } from './tasks.js';
+import { freshProgress, percent } from './words.js';
 
-/** The section of one pane, and a function that brings it up to date. `act(name, pane, action)` is called when a button is pressed. */
-export function createPane(name, act) {
+const views = { illustrations: createGallery, chapters: createChapters };
+
+/** The section of one pane, and a function that brings it up to date. `on.act(name, action)` is called when a button is pressed. */
+export function createPane(name, on) {
   const title = titleOf(name);
   const parts = {
     engine: el('small', { hidden: true }),
@@ -14,46 +21,115 @@ export function createPane(name, act) {
     say: el('span', { class: 'say' }),
     acts: el('span', { class: 'do' }),
   };
+  const guidance = createGuidance(name);
+  const view = views[name]?.(name, parts.body, on);
+  const tools = el('div', { class: 'pane-tools' }, ...(view?.toggleForm === undefined ? [] : [formTool(view, name)]));
   const heading = el('h2', { class: 'pane-name', id: `h-${name}` }, title, ' ', parts.engine);
   const node = el(
     'section',
     { class: 'pane', id: `p-${name}`, 'data-pane': name, 'aria-labelledby': `h-${name}` },
-    el('header', { class: 'pane-head' }, heading, el('div', { class: 'pane-meta' }, parts.chip, parts.asof)),
+    el('header', { class: 'pane-head' }, heading, tools, el('div', { class: 'pane-meta' }, parts.chip, parts.asof)),
     parts.bar,
     parts.body,
+    guidance.node,
     el('footer', { class: 'pane-foot' }, parts.say, parts.acts),
   );
+  const act = (action) => {
+    if (action === 'form') view.toggleForm(true);
+    else if (action === 'resume') on.act(name, action, guidance.take());
+    else on.act(name, action);
+  };
+  const shown = view === undefined ? plainBody(name, parts.body) : view.update;
   let committed;
   return {
     node,
-    update(pane, view, live, context) {
+    focusTool: () => tools.querySelector('button')?.focus(),
+    update(pane, whole, live, context) {
       const { now } = context;
       setAttribute(node, 'data-phase', pane.phase);
       setAttribute(node, 'aria-busy', isBusy(pane) ? 'true' : null);
       setChip(parts.chip, light(pane, live, now));
-      const engine = typeof pane.content?.engine === 'string' ? pane.content.engine : '';
+      const engine = engineOf(pane);
       setText(parts.engine, engine);
       parts.engine.hidden = engine === '';
-      const message = contentMessage(view, pane);
-      setText(parts.asof, message === null ? '' : `as of message #${message}`);
+      setText(parts.asof, asOf(pane, whole));
       updateBar(node, parts.bar, title, pane, live, now);
       // Old text goes to the second ink only once something new is certainly being made for it.
       const stale = pane.content !== null && isStale(pane);
       node.classList.toggle('stale', stale);
       node.classList.toggle('stale-picture', pane.phase === 'imaging_failed');
-      updateBody(name, parts.body, pane, view, live, stale);
-      updateFoot(parts, name, title, pane, view, live, context, act);
-      const commit = pane.contentGeneration === null ? null : JSON.stringify([pane.content, pane.contentGeneration]);
-      if (committed !== undefined && commit !== committed && context.pulse) pulse(node);
+      guidance.update(pane, whole.session);
+      shown(pane, whole, live, context, stale);
+      tools.firstElementChild?.setAttribute('aria-expanded', String(view.formOpen()));
+      updateFoot(parts, name, title, pane, whole, live, context, act);
+      const commit = commitOf(pane);
+      if (committed !== undefined && commit !== null && commit !== committed && context.pulse) pulse(node);
       committed = commit;
     },
   };
+}
+
+const formTool = (view, name) =>
+  el('button', { type: 'button', class: 'btn-icon', 'data-tool': name, 'aria-label': 'Write chapters', title: 'Write chapters', 'aria-expanded': 'false', onclick: () => view.toggleForm() }, icon('i-plus', 16));
+
+/** What a person says when a run goes on after a review. */
+function createGuidance(name) {
+  const field = el('textarea', { id: `guidance-${name}`, rows: 2, maxlength: 2_000 });
+  const node = el('div', { class: 'pane-ask', hidden: true }, el('label', { for: field.id }, 'What should the next ones do differently? (optional)'), field);
+  let run = null;
+  return {
+    node,
+    take() {
+      const feedback = node.hidden ? '' : field.value.trim();
+      return feedback === '' ? undefined : { feedback };
+    },
+    update(pane) {
+      node.hidden = !(pane.phase === 'paused' && pane.reason === 'review');
+      const now = `${pane.run} ${pane.counts?.done}`;
+      // What was said before one chapter is not said again before the next.
+      if (!node.hidden && run !== now) [run, field.value] = [now, ''];
+    },
+  };
+}
+
+/** Who made what is newest. */
+function engineOf(pane) {
+  const newest = Object.values(pane.parts).reduce((a, b) => (a !== null && a.seq > b.seq ? a : b), null);
+  const engine = pane.content?.engine ?? newest?.value?.engine;
+  return typeof engine === 'string' ? engine : '';
+}
+
+function asOf(pane, view) {
+  if (hasTasks(pane)) {
+    const shown = pane.kind === 'illustrations'
+      ? [...picturesOf(view, pane).values()].flatMap(({ pictures }) => pictures).filter(({ part }) => part?.value.status === 'ready').length
+      : Object.keys(pane.parts).length;
+    return tallyOf(pane, shown);
+  }
+  const message = contentMessage(view, pane);
+  return message === null ? '' : `as of message #${message}`;
+}
+
+/** Changes with every commit; null before the first. */
+function commitOf(pane) {
+  const newest = Math.max(0, ...Object.values(pane.parts).map(({ seq }) => seq));
+  if (pane.contentGeneration === null && newest === 0) return pane.kind === 'illustrations' || pane.kind === 'chapters' ? 'nothing' : null;
+  return JSON.stringify([pane.content, pane.contentGeneration, newest]);
 }
 
 const isStale = (pane) =>
   pane.phase !== 'evaluating' && (isWorking(pane.phase) || ['cancelling', 'retrying', 'error'].includes(pane.phase));
 
 function updateBar(node, bar, title, pane, live, now) {
+  const lites = hasTasks(pane) && pane.counts !== null && pane.counts.total > 0;
+  bar.classList.toggle('lites', lites);
+  if (lites) {
+    node.classList.toggle('loading-soft', isWorking(pane.phase) && tasksOf(pane).some((task) => isAtWork(task, live?.tasks?.[task.id], pane)));
+    return updateLites(bar, title, pane, live);
+  }
+  if (!bar.firstElementChild?.matches('i:only-child')) bar.replaceChildren(el('i', { hidden: true }));
+  setAttribute(bar.firstElementChild, 'data-tone', null);
+  setAttribute(bar, 'aria-valuetext', null);
   const working = isWorking(pane.phase) || pane.phase === 'cancelling';
   const number = working && live?.wait === undefined ? freshProgress(live, now) : null;
   const stripe = working && number === null && live?.wait === undefined;
@@ -66,13 +142,15 @@ function updateBar(node, bar, title, pane, live, now) {
   setAttribute(bar, 'aria-valuenow', number && number.value);
   const fill = bar.firstElementChild;
   fill.hidden = number === null;
-  if (number !== null) fill.style.setProperty('--p', String(Math.min(100, (number.value / number.max) * 100)));
+  if (number !== null) fill.style.setProperty('--p', percent(number));
 }
 
 function updateFoot(parts, name, title, pane, view, live, context, act) {
-  const { say, acts } = foot(name, pane, view, live, context.now);
+  const last = view.messages.findLast((message) => message.role === 'assistant' && message.final);
+  const bare = last !== undefined && !(pane.kind === 'illustrations' && picturesOf(view, pane).has(last.id));
+  const { say, acts } = hasTasks(pane) ? tasksFoot(pane, live, context.now, bare) : foot(name, pane, view, live, context.now);
   const pressed = context.pressed.get(name);
-  const sentence = context.notices.get(name) ?? say;
+  const sentence = context.notices.get(name)?.text ?? say;
   parts.say.parentElement.hidden = sentence === '' && acts.length === 0;
   setText(parts.say, sentence);
   setAttribute(parts.say, 'title', sentence);
@@ -89,16 +167,18 @@ function updateFoot(parts, name, title, pane, view, live, context, act) {
         'aria-disabled': disabled ? 'true' : null,
         title: context.offline ? 'Offline' : null,
         'data-act': action.act,
-        onclick: () => disabled || act(name, action.act),
+        onclick: () => disabled || act(action.act),
       });
     }),
   );
 }
 
-function updateBody(name, body, pane, view, live, stale) {
-  if (pane.kind === 'scene' || name === 'scene') return updateScene(body, pane, view, live, stale);
-  if (pane.kind === 'history' || name === 'history') return updateStory(body, pane, view);
-  return updatePlain(body, pane);
+function plainBody(name, body) {
+  return (pane, view, live, context, stale) => {
+    if (pane.kind === 'scene' || name === 'scene') return updateScene(body, pane, view, live, stale);
+    if (pane.kind === 'history' || name === 'history') return updateStory(body, pane, view);
+    return updatePlain(body, pane);
+  };
 }
 
 const words = (...values) => values.find((value) => typeof value === 'string' && value !== '') ?? '';
@@ -150,16 +230,6 @@ function label(picture, text) {
   if (text === '') tag?.remove();
   else if (tag === null) picture.append(el('span', { class: 'tag' }, text));
   else setText(tag, text);
-}
-
-/** A look at the work, small and blurred in the corner: the picture itself changes only on commit. */
-function preview(picture, asset) {
-  const old = picture.querySelector('.preview');
-  if (asset === undefined) return old?.remove();
-  if (old?.dataset.asset === asset) return undefined;
-  old?.remove();
-  const image = showPicture(el('img', { alt: '' }), asset);
-  return picture.append(el('div', { class: 'preview', 'aria-hidden': 'true', 'data-asset': asset }, image));
 }
 
 /** Whatever else runs beside the chat: its text, its other values, its parts, its tasks. */

@@ -1,28 +1,24 @@
 import { clockTime } from './dom.js';
+import { hasTasks, offPane, tasksLight } from './tasks.js';
+import { freshProgress, reasonOf, retryIn, thingOf, waitWords } from './words.js';
 
 const titles = { history: 'Story so far', scene: 'Scene', reply: 'Reply' };
 const order = ['scene', 'history', 'illustrations', 'chapters'];
 const terminal = new Set(['updated', 'unchanged', 'cancelled', 'error', 'imaging_failed']);
-const resting = new Set(['idle', 'queued', 'waiting', 'debouncing', 'retrying', 'paused', 'cancelling']);
-const reasons = {
-  timeout: 'timed out',
-  idle_timeout: 'no answer in time',
-  rate_limited: 'rate limited',
-  connection: 'no connection',
-  truncated: 'cut off',
-  refused: 'refused',
-  auth: 'not authorised',
-  bad_request: 'bad request',
-  provider: 'provider failed',
-  interrupted: 'interrupted',
-  internal: 'internal fault',
-};
-
-/** A number of the backend is shown for this long (ms); after it, the stripe says that work goes on. */
-export const freshMs = 3_000;
+const resting = new Set(['off', 'idle', 'queued', 'waiting', 'debouncing', 'retrying', 'paused', 'cancelling']);
 
 export function titleOf(name) {
   return titles[name] ?? name.charAt(0).toUpperCase() + name.slice(1).replaceAll('-', ' ');
+}
+
+/** Built in, and off until a session turns them on: their place in the window is there all the same. */
+const optional = ['illustrations', 'chapters'];
+
+/** The panes beside the chat with those that this session has not turned on, once it is known at all. */
+export function windowOf(view) {
+  if (Object.keys(view.panes).length === 0) return {};
+  const off = optional.filter((name) => view.panes[name] === undefined).map((name) => [name, offPane(name)]);
+  return { ...view.panes, ...Object.fromEntries(off) };
 }
 
 /** Names of the panes beside the chat, in reading order. */
@@ -36,14 +32,15 @@ export function sidePanes(panes) {
 export const isTerminal = (phase) => terminal.has(phase);
 export const isWorking = (phase) => !terminal.has(phase) && !resting.has(phase);
 /** A run is under way, or waits for something. */
-export const isBusy = (pane) => pane.phase !== 'idle' && !terminal.has(pane.phase);
-
-/** Why a run failed, in words. */
-export const reasonOf = (error) => reasons[error?.code] ?? error?.code ?? 'failed';
+export const isBusy = (pane) => pane.phase !== 'idle' && pane.phase !== 'off' && !terminal.has(pane.phase);
 
 /** The phase in words, with the form and colour of its light: the table of DESIGN.md. */
 export function light(pane, live, now) {
   const { phase } = pane;
+  if (hasTasks(pane)) {
+    const own = tasksLight(pane, live, now);
+    if (own !== undefined) return own;
+  }
   if (pane.paused && (terminal.has(phase) || phase === 'idle')) return { text: 'paused', icon: 'i-pause' };
   switch (phase) {
     case 'idle':
@@ -76,13 +73,9 @@ export function light(pane, live, now) {
 }
 
 function working(phase, pane, live, now) {
-  if (live?.wait !== undefined) {
-    const { reason, position } = live.wait;
-    if (reason === 'queue') return { text: position === undefined ? 'queued' : `queued #${position}`, icon: 'i-queue' };
-    if (reason === 'rate-limit') return { text: 'queued, rate limit', icon: 'i-queue' };
-    return { text: reason === 'yielded' ? 'queued, the reply goes first' : 'queued, earlier run stops', icon: 'i-queue' };
-  }
+  if (live?.wait) return { text: waitWords(live.wait, now, thingOf(pane.kind)), icon: 'i-queue' };
   const text = phase.replaceAll('_', ' ');
+  if (pane.paused) return { text: `pausing after ${text}`, icon: 'i-pause' };
   const number = freshProgress(live, now);
   if (number !== null) return { text: `${text} ${number.value}/${number.max}`, icon: 'i-work', tone: 'work' };
   if (pane.counts !== null && pane.counts.total > 0)
@@ -90,22 +83,13 @@ function working(phase, pane, live, now) {
   return { text, icon: 'i-work', tone: 'work' };
 }
 
-export function freshProgress(live, now) {
-  return live?.progress !== undefined && now - live.progress.at < freshMs ? live.progress : null;
-}
-
 /** The short form for tabs and lists: the text before the colon or the comma. */
-export const shortLight = (full) => full.text.replace(/(: | for the| a moment|, newer|, rate| just| \d+ s ago).*/, '');
+export const shortLight = (full) => full.text.replace(/(: | for the| for your| for a stopped| a moment|, newer|, retry|, until| just| \d+ s ago).*/, '');
 
 function ago(since, now) {
   const seconds = Math.max(0, Math.floor((now - Date.parse(since)) / 1_000));
   if (seconds < 2) return 'just now';
   return seconds < 60 ? `${seconds} s ago` : clockTime(since);
-}
-
-function retryIn(retryAt, now) {
-  const seconds = retryAt === null ? 0 : Math.ceil((Date.parse(retryAt) - now) / 1_000);
-  return seconds > 0 ? `retry in ${seconds} s` : 'retrying';
 }
 
 /** Number of the newest message of a generation, as shown in the chat's margin; null if it is not in the view. */
@@ -161,7 +145,7 @@ export function foot(name, pane, view, live, now) {
 function pausedFoot(pane, target) {
   const resume = { act: 'resume', label: 'Resume' };
   const acts = isBusy(pane) ? [resume, { act: 'stop', label: 'Stop' }] : [resume];
-  if (isWorking(pane.phase)) return { say: 'pauses after this step', acts };
+  if (isWorking(pane.phase)) return { say: 'nothing new starts', acts };
   const next = pane.phase === 'paused' && target !== null ? `continues for message #${target}` : 'nothing starts by itself';
   return { say: next, acts };
 }
@@ -174,7 +158,7 @@ function cancelledFoot(pane, view, again) {
 }
 
 function workingFoot(name, pane, live, now, forMessage, stop) {
-  if (live?.wait !== undefined) return { say: 'waits for a free place', acts: [{ ...stop, label: 'Cancel' }] };
+  if (live?.wait) return { say: live.wait.reason === 'queue' ? 'waits for a free place' : 'starts as soon as it can', acts: [{ ...stop, label: 'Cancel' }] };
   const number = freshProgress(live, now);
   const acts = [{ act: 'pause', label: 'Pause' }, stop];
   if (number !== null) return { say: `${number.unit} ${number.value} of ${number.max}`, acts };

@@ -7,6 +7,7 @@ import { el, icon, setAttribute, setText } from './dom.js';
 import { unsent } from './drafts.js';
 import { createLights } from './lights.js';
 import { isBusy, isTerminal } from './phases.js';
+import { isPending, tasksOf } from './tasks.js';
 import { createSessions, rememberTitle, titles } from './sessions.js';
 import { createTransom } from './transom.js';
 
@@ -28,9 +29,9 @@ let opening = false;
 let known = false;
 let drawing = false;
 
-const chat = createChat($('.chat'), { retry: () => act('reply', 'run'), open: (text) => say(text) });
+const chat = createChat($('.chat'), { retry: () => act('reply', 'run'), open: (text) => say(text), press });
 const composer = createComposer($('.chat'), { send: say, stopReply: () => act('reply', 'stop') });
-const lights = createLights($('.panes'), act);
+const lights = createLights($('.panes'), { act, press, ask, turnOn, changed: (now) => (now ? draw() : schedule()) });
 const sessions = createSessions($('.sessions'));
 const transom = createTransom($('.transom-area'), { retry: () => client.retryNow(), changed: draw });
 const announcer = createAnnouncer($('#status'), $('#alerts'));
@@ -78,11 +79,12 @@ const actions = {
   run: { label: 'Starting…', send: (name) => client.run(name) },
   stop: { label: 'Stopping…', send: (name, run) => client.cancel(name, run ?? undefined) },
   pause: { label: 'Pausing…', send: (name) => client.pause(name) },
-  resume: { label: 'Resuming…', send: (name) => client.resume(name) },
+  resume: { label: 'Resuming…', send: (name, _, input) => (input === undefined ? client.resume(name) : client.send({ type: 'pane.resume', pane: name, input })) },
+  again: { label: 'Starting…', send: retryFailed },
 };
 
 /** Presses a button: it says so until the server confirms, and a refusal is said in its place. */
-function act(name, action) {
+function act(name, action, input) {
   const { label, send } = actions[action];
   const pane = client.getSnapshot().view.panes[name];
   if (pane === undefined || pressed.get(name)?.act === action) return;
@@ -90,18 +92,66 @@ function act(name, action) {
   const mark = { act: action, label, run: pane.run };
   pressed.set(name, mark);
   const release = () => pressed.get(name) === mark && pressed.delete(name);
-  send(name, pane.run)
+  send(name, pane.run, input)
     .then(
       // An acked stop is not a stopped run: that is confirmed by the run's last phase.
       () => action === 'stop' || release(),
       (error) => {
         release();
-        if (error.code !== 'CLOSED') notices.set(name, error.message);
+        refuse(name, error);
       },
     )
     .finally(schedule);
   draw();
 }
+
+/** Each failed task once more: in its run while that is open, else all of them in one new run. */
+function retryFailed(name) {
+  const pane = client.getSnapshot().view.panes[name];
+  const failed = tasksOf(pane).filter((task) => task.status === 'failed');
+  // A new run would take the place of what is known of the old one's other tasks.
+  const together = name === 'chapters' && failed.length > 1 && isTerminal(pane.phase) && failed.every((task) => typeof task.input.brief === 'string');
+  if (!together) return Promise.all(failed.map((task) => client.send({ type: 'task.retry', pane: name, task: task.id })));
+  const { mode, edit, feedback } = failed[0].input;
+  const chapters = failed.map(({ key, input }) => ({ id: key, title: input.title, brief: input.brief }));
+  return client.send({ type: 'pane.run', pane: name, input: { chapters, mode, edit, ...(feedback && { feedback }) } });
+}
+
+/** Presses a button of one task: it says `word` until the server confirms, a cancelled task until it has ended. */
+function press(key, name, command, word) {
+  if (pressed.has(key)) return;
+  notices.delete(name);
+  const mark = { act: command.type, label: word, pane: name, task: command.type === 'task.cancel' ? command.task : undefined };
+  pressed.set(key, mark);
+  const release = () => pressed.get(key) === mark && pressed.delete(key);
+  client.send(command).then(
+    () => mark.task !== undefined || release(),
+    (error) => {
+      release();
+      refuse(name, error);
+    },
+  ).finally(schedule);
+  draw();
+}
+
+/** Sends the command of a form; resolves with why it was refused, or null. */
+function ask(command) {
+  return client.send(command).then(
+    () => null,
+    (error) => (error.code === 'CLOSED' ? 'Not confirmed yet; look whether it has begun.' : error.message),
+  ).finally(schedule);
+}
+
+function turnOn(name) {
+  press(`${name}/on`, name, { type: 'session.open', panes: { [name]: { enabled: true, ...(name === 'illustrations' && { propose: 2 }) } } }, 'Turning on…');
+}
+
+/** Why something was refused is said until the pane moves. */
+function refuse(name, error) {
+  if (error.code !== 'CLOSED') notices.set(name, { text: error.message, at: stateOf(client.getSnapshot().view.panes[name]) });
+}
+
+const stateOf = (pane) => `${pane?.run} ${pane?.phase} ${pane?.counts?.done}`;
 
 function schedule() {
   if (drawing) return;
@@ -115,10 +165,15 @@ function schedule() {
 
 function settlePressed(panes) {
   for (const [name, mark] of pressed) {
+    if (mark.pane !== undefined) {
+      const task = panes[mark.pane]?.tasks[mark.task];
+      if (mark.task !== undefined && (task === undefined || !isPending(task))) pressed.delete(name);
+      continue;
+    }
     const pane = panes[name];
     if (mark.act === 'stop' && (pane === undefined || pane.run !== mark.run || isTerminal(pane.phase))) pressed.delete(name);
   }
-  for (const name of notices.keys()) if (isBusy(panes[name] ?? { phase: 'idle' })) notices.delete(name);
+  for (const [name, { at }] of notices) if (stateOf(panes[name]) !== at) notices.delete(name);
 }
 
 function draw() {
@@ -148,7 +203,7 @@ function drawComposer(view, offline) {
   const reply = view.panes.reply;
   const streaming = reply !== undefined && isBusy(reply);
   const stopping = streaming && (reply.phase === 'cancelling' || pressed.get('reply')?.act === 'stop');
-  composer.update({ streaming, stopping, offline, empty: view.messages.length === 0, notice: notices.get('reply') ?? refused });
+  composer.update({ streaming, stopping, offline, empty: view.messages.length === 0, notice: notices.get('reply')?.text ?? refused });
 }
 
 function drawHead(state, offline) {

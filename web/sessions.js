@@ -1,7 +1,7 @@
 import { authorised } from './assets.js';
 import { setLights } from './chat.js';
 import { clockTime, el, setAttribute, setChildren, setText } from './dom.js';
-import { isBusy, light, shortLight, sidePanes, titleOf } from './phases.js';
+import { isBusy, light, shortLight, sidePanes, titleOf, windowOf } from './phases.js';
 
 const titlesKey = 'mullion.titles';
 
@@ -48,7 +48,8 @@ export function createSessions(root) {
         const row = rows.get(one.session) ?? createRow(one.session);
         rows.set(one.session, row);
         const panes = one.own ? state.view.panes : panesOf(one);
-        updateRow(row, named[one.session] ?? 'Untitled', panes, one.own ? state.live : {}, one.own, one.at, now);
+        const waits = Object.fromEntries(Object.entries(one.waits ?? {}).map(([name, wait]) => [name, { wait }]));
+        updateRow(row, named[one.session] ?? 'Untitled', panes, one.own ? state.live : waits, one.own, one.at, now);
         return row.node;
       });
       setChildren(list, nodes);
@@ -67,15 +68,18 @@ function panesOf(one) {
   const panes = one.summary?.panes ?? {};
   const views = Object.entries(panes).map(([name, value]) => {
     const phase = typeof value === 'string' ? value : value?.phase;
-    const blank = { kind: name, error: null, retryAt: null, reason: null, paused: false, counts: null, since: one.at };
-    return [name, { ...blank, ...(typeof value === 'object' ? value : {}), phase: phase ?? 'idle' }];
+    const { done, total } = value ?? {};
+    const counts = typeof total === 'number' ? { total, done, ok: done, failed: 0, pending: total - done } : null;
+    const blank = { kind: name, error: null, retryAt: null, reason: null, paused: false, since: one.at };
+    return [name, { ...blank, ...(typeof value === 'object' ? value : {}), counts, phase: phase ?? 'idle' }];
   });
   return Object.fromEntries(views);
 }
 
 function updateRow(row, title, panes, live, own, at, now) {
-  const names = sidePanes(panes);
-  const lights = names.map((name) => ({ name, ...light(panes[name], live[name], now) }));
+  const names = sidePanes(windowOf({ panes }));
+  const all = windowOf({ panes });
+  const lights = names.map((name) => ({ name, ...light(all[name], live[name], now) }));
   const reply = Object.values(panes).find((pane) => pane.kind === 'reply');
   setText(row.title, title);
   setAttribute(row.link, 'aria-current', own ? 'true' : null);
@@ -83,7 +87,7 @@ function updateRow(row, title, panes, live, own, at, now) {
   const spoken = lights.map((one) => `${titleOf(one.name)} ${one.text}`).join(', ') || 'no panes yet';
   setAttribute(row.win, 'aria-label', spoken);
   setAttribute(row.win, 'title', spoken);
-  const top = lights.find((one) => one.tone === 'err') ?? lights.find((one) => one.tone === 'work');
+  const top = lights.find((one) => one.tone === 'err') ?? lights.find((one) => one.tone === 'work') ?? lights.find((one) => live[one.name]?.wait !== undefined);
   const replying = reply !== undefined && isBusy(reply) ? light(reply, live['reply'], now) : undefined;
   const shown = top ?? replying;
   setAttribute(row.state, 'data-tone', shown?.tone);

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from 'vitest';
-import { phase } from '../support/fake-socket.ts';
+import { declare, phase } from '../support/fake-socket.ts';
 import { startPageServer, type PageServer } from '../support/page-server.ts';
 import { near, streamed, tellBeginning, tellStreaming, tellWorking } from './story.ts';
 
@@ -273,6 +273,10 @@ describe.skipIf(!hasBrowser)('the play page', () => {
     await page.reload();
     await page.locator('.transom').waitFor();
     server.away(false);
+    await page
+      .getByRole('button', { name: 'Try now' })
+      .click({ timeout: 3_000 })
+      .catch(() => {});
     const sent = await server.command('message.add');
     expect(sent).toMatchObject({ text: 'Hold the door.' });
     expect(id).toContain(String(sent['id']));
@@ -379,6 +383,84 @@ describe.skipIf(!hasBrowser)('the play page', () => {
     expect(await page.locator('#say').inputValue()).toBe('for the glasshouse');
     await page.getByRole('button', { name: 'Day or night' }).click();
     expect(await page.evaluate(() => document.documentElement.dataset['theme'])).toBe('dark');
+    expect(faults).toEqual([]);
+  });
+
+  test('[U9] what work waits for is said in words, at its tile, in its chip and in the list of sessions', async () => {
+    tellBeginning(server, 'glass');
+    const until = new Date(Date.now() + 600_000).toISOString();
+    const waits = [
+      { reason: 'queue', position: 2 },
+      { reason: 'rate-limit', until },
+      { reason: 'draining' },
+      { reason: 'yielded' },
+      { reason: 'backoff', until: new Date(Date.now() + 30_000).toISOString() },
+    ] as const;
+    const names = [...waits.map(({ reason }) => reason), 'later'];
+    const tasks = names.map((name, index) => ({
+      id: name,
+      key: name,
+      label: name,
+      status: name === 'later' ? ('queued' as const) : ('running' as const),
+      input: { message: 'a2', rev: 0, offset: 10 * index, length: 0, prompt: `picture ${index}` },
+    }));
+    for (const session of ['glass', 'night']) {
+      const panes = { illustrations: declare('illustrations', ['imaging'], false) };
+      server.tell(session, { type: 'session.opened', panes });
+      server.tell(session, phase('illustrations', 'i1', 'imaging', { generation: 2, tasks }));
+    }
+    server.tell('night', {
+      type: 'tasks',
+      pane: 'illustrations',
+      run: 'i1',
+      tasks: [{ id: 'queue', status: 'succeeded' }],
+    });
+    server.waits['night'] = { illustrations: { reason: 'draining' } };
+    const page = await open();
+    await seen(page, 'Count them again');
+    server.live('glass', {
+      pane: 'illustrations',
+      run: 'i1',
+      attempt: 1,
+      tasks: Object.fromEntries(waits.map((wait) => [wait.reason, { attempt: 1, stage: 'imaging', wait }])),
+    });
+    await chipSays(page, 'illustrations', 'queued #2');
+    const states = await page.locator('.tile .st').allTextContents();
+    expect(states).toEqual([
+      'queued #2',
+      expect.stringMatching(/^rate limit, until \d\d:\d\d$/),
+      'waiting for a stopped picture to end',
+      'gave way to the reply',
+      expect.stringMatching(/^retry in \d+ s$/),
+      // Its place in the line of its run would look like one in the line of the provider.
+      'queued',
+    ]);
+    await page.locator('.sessions .row .st', { hasText: /^waiting$/ }).waitFor();
+    await shot(page, 'waits-1440-day');
+    await page.getByRole('button', { name: 'Cancel illustration 1' }).click();
+    expect(await server.command('task.cancel')).toMatchObject({ pane: 'illustrations', task: 'queue' });
+    const first = page.locator('.tile').first().locator('.st');
+    await first.filter({ hasText: 'stopping…' }).waitFor();
+    server.tell('glass', {
+      type: 'tasks',
+      pane: 'illustrations',
+      run: 'i1',
+      tasks: [{ id: 'queue', status: 'cancelled' }],
+    });
+    await first.filter({ hasText: 'cancelled' }).waitFor();
+    // A number is shown while it is fresh; then nobody knows how far it is.
+    const second = page.locator('.tile').nth(1);
+    const live = { attempt: 1, stage: 'imaging', wait: null, progress: { value: 12, max: 30, unit: 'step' } };
+    server.live('glass', { pane: 'illustrations', run: 'i1', attempt: 1, tasks: { 'rate-limit': live } });
+    await second.locator('.st', { hasText: '12/30' }).waitFor();
+    await page.clock.install();
+    await page.clock.fastForward(3_100);
+    await second.locator('.st', { hasText: 'imaging' }).waitFor();
+    await second.locator('.meter.loading-soft').waitFor();
+    server.waits = {};
+    await page.reload();
+    await page.locator('.sessions .row .st', { hasText: 'imaging, 1 of 6' }).waitFor();
+    expect(await violations(page)).toEqual([]);
     expect(faults).toEqual([]);
   });
 });
