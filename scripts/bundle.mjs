@@ -1,10 +1,14 @@
 // Makes the two files that are used as one: the browser client (/client.js) and the program (bin). Packages stay packages; only our own
 // modules are joined, since finding and reading each of them is a third of the program's start.
+//
+//   node scripts/bundle.mjs [folder = dist]
 import { build } from 'esbuild';
+
+const folder = process.argv[2] ?? 'dist';
 
 await build({
   entryPoints: ['src/client/index.ts'],
-  outfile: 'dist/client.js',
+  outfile: `${folder}/client.js`,
   bundle: true,
   minify: true,
   format: 'esm',
@@ -14,7 +18,7 @@ await build({
 
 await build({
   entryPoints: ['src/server/main.ts'],
-  outfile: 'dist/mullion.js',
+  outfile: `${folder}/mullion.js`,
   bundle: true,
   packages: 'external',
   format: 'esm',

@@ -1,13 +1,16 @@
 import { fold } from './fold.ts';
 import { isTerminal, isWorking } from './names.ts';
-import type { JsonObject, PaneDeclaration, PhaseFact, Rec, ReplyBy, TaskChange } from './records.ts';
-import { emptyView, type View } from './view.ts';
+import type { JsonObject, PaneDeclaration, PhaseFact, Rec, ReplyBy, Task, TaskChange } from './records.ts';
+import { emptyView, type PaneView, type View } from './view.ts';
 
 /** Version of the saved state and of the record format. A change of either needs a reader for the old one and a fixture test. */
 export const stateFormat = 1;
 
 /** Most run ids remembered per pane, to tell an old run (CONFLICT) from an unknown one (NOT_FOUND). */
 export const rememberedRuns = 32;
+
+/** Most tasks of earlier runs remembered per pane, so that they can be tried again. */
+export const rememberedTasks = 64;
 
 /** A run that stands behind the working one (policy `queue`). */
 export interface QueuedRun {
@@ -36,6 +39,8 @@ export interface PrivatePane {
   queue: QueuedRun[];
   /** Earlier runs of this pane, newest last, bounded by `rememberedRuns`. */
   past: string[];
+  /** Tasks of earlier runs that failed or were cancelled and that nobody has tried again, newest last, bounded by `rememberedTasks`. */
+  left?: { run: string; task: Task }[];
 }
 
 /** A message that is still being written. */
@@ -192,7 +197,8 @@ function foldPhase(pane: PrivatePane, fact: PhaseFact, view: View): PrivatePane 
   const queued = pane.queue.find((other) => other.run === fact.run);
   if (isTerminal(fact.phase) && fact.run !== current)
     return { ...pane, queue: pane.queue.filter((other) => other !== queued) };
-  const next = fact.run === current ? { ...pane } : startRun(pane, current, queued);
+  const next = fact.run === current ? { ...pane } : startRun(pane, current, queued, view.panes[fact.pane]);
+  if (next.left !== undefined) next.left = withoutTasks(next.left, fact.tasks ?? []);
   if (fact.input !== undefined) next.input = fact.input;
   if (fact.of !== undefined) next.of = fact.of;
   if (fact.checkpoint !== undefined) next.checkpoint = fact.checkpoint;
@@ -205,9 +211,29 @@ function foldPhase(pane: PrivatePane, fact: PhaseFact, view: View): PrivatePane 
   return next;
 }
 
-function startRun(pane: PrivatePane, previous: string | null, queued: QueuedRun | undefined): PrivatePane {
+/** Those that are not there again: under their own name, or for the same part. */
+function withoutTasks(left: NonNullable<PrivatePane['left']>, tasks: readonly TaskChange[]) {
+  return left.filter(({ task }) => !tasks.some(({ id, key }) => id === task.id || (key ?? '') === task.key));
+}
+
+/** What an ended run has left undone, with what earlier ones had. */
+function leftOf({ left = [] }: PrivatePane, ended: PaneView | undefined): Pick<PrivatePane, 'left'> {
+  const undone = Object.values(ended?.tasks ?? {}).filter(
+    ({ status }) => status === 'failed' || status === 'cancelled',
+  );
+  const all = [...left, ...undone.map((task) => ({ run: ended?.run ?? '', task }))].slice(-rememberedTasks);
+  return all.length === 0 ? {} : { left: all };
+}
+
+function startRun(
+  pane: PrivatePane,
+  previous: string | null,
+  queued: QueuedRun | undefined,
+  ended: PaneView | undefined,
+): PrivatePane {
   return {
     ...freshPane(pane.declaration),
+    ...leftOf(pane, ended),
     input: queued?.input ?? null,
     of: queued?.of ?? null,
     queue: pane.queue.filter((other) => other !== queued),
