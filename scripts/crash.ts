@@ -29,6 +29,7 @@ const starts = report.starts.toSorted((a, b) => a - b);
 say(`${report.kills} kills and ${report.early} during start-up in ${Math.round((performance.now() - since) / 1000)} s`);
 say(`${report.sent} commands sent, ${report.repeated} repeated, ${report.acked} acked`);
 say(`${report.records} records, ${report.runs} runs`);
+say(`${report.streams} messages streamed by apps, ${report.tasks} tasks, ${report.parts} parts of panes made`);
 say(`restart to listening: median ${starts[starts.length >> 1] ?? 0} ms, slowest ${starts.at(-1) ?? 0} ms`);
 if (report.logged.length > 0)
   say(

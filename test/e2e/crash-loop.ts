@@ -7,14 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as after } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { AckFrame } from '../../src/protocol/frames.ts';
-import { isTerminal } from '../../src/protocol/names.ts';
-import type { Rec } from '../../src/protocol/records.ts';
 import type { View } from '../../src/protocol/view.ts';
-import { cases } from '../support/hostile-cases.ts';
-import type { Script } from '../support/hostile-server.ts';
+import { check, type Evidence, type Sent } from './crash-check.ts';
+import { allPanes, scriptModel, think } from './crash-load.ts';
+import { advance, finish, tale, type AppStream } from './crash-stream.ts';
 import { configFor, startModelServer, type ModelServer } from './model-server.ts';
 import { start, startServer, type ServerProcess } from './process.ts';
+import { randomFrom } from './random.ts';
 import { isQuiet, nothingSeen, Wire, type Asked, type Seen } from './wire.ts';
 
 /** What one run does. */
@@ -32,28 +31,6 @@ export interface CrashOptions {
   say?: (line: string) => void;
 }
 
-/** A command that a client has sent, with what came back. */
-export interface Sent {
-  session: string;
-  command: Asked & { id: string };
-  ack?: AckFrame;
-  /** Refused for good. */
-  refused?: string;
-  sends: number;
-}
-
-/** All that is known at the end: what `check` judges. */
-export interface Evidence {
-  sent: readonly Sent[];
-  followers: readonly { session: string; seen: Seen }[];
-  /** GET /v1/sessions/{s} at the end. */
-  views: { [session: string]: View };
-  /** Panes that did not come to rest, in words. */
-  restless: readonly string[];
-  /** Answers to repeated commands that differ from the first one. */
-  contradictions: readonly string[];
-}
-
 /** What a run has done, and what it found wrong. */
 export interface CrashReport {
   kills: number;
@@ -64,6 +41,10 @@ export interface CrashReport {
   repeated: number;
   records: number;
   runs: number;
+  /** Messages that apps have streamed, tasks that were begun, parts that were made. */
+  streams: number;
+  tasks: number;
+  parts: number;
   logged: readonly string[];
   violations: readonly string[];
 }
@@ -82,89 +63,17 @@ export async function crashLoop(options: CrashOptions): Promise<CrashReport> {
   }
 }
 
-/** Every violation of a promise that the evidence shows. Pure. */
-export function check({ sent, followers, views, restless, contradictions }: Evidence): string[] {
-  const found: string[] = [...contradictions, ...restless];
-  for (const { session, seen } of followers) {
-    found.push(...seen.violations.map((text) => `${session}: ${text} [P5]`));
-    if (seen.snapshots.length !== 1)
-      found.push(`${session}: snapshots ${seen.snapshots.join(', ')}, expected one [P5]`);
-    if (!isDeepStrictEqual(seen.view, views[session]))
-      found.push(`${session}: the fold differs from the server's view`);
-    found.push(...runFaults(seen.records).map((text) => `${session}: ${text}`));
-  }
-  const bySession = new Map<string, Seen[]>();
-  for (const { session, seen } of followers) bySession.set(session, [...(bySession.get(session) ?? []), seen]);
-  for (const [session, [first, ...others]] of bySession) {
-    for (const other of others)
-      if (!isDeepStrictEqual(first?.records, other.records))
-        found.push(`${session}: two clients saw different records [P5]`);
-    found.push(
-      ...commandFaults(
-        sent.filter((one) => one.session === session),
-        first?.records ?? [],
-      ),
-    );
-  }
-  return found;
-}
-
-/** Acked commands that are not there, or are there twice; unacked ones that are there twice. */
-function commandFaults(sent: readonly Sent[], records: readonly Rec[]): string[] {
-  const causes = new Map<string, Rec[]>();
-  for (const record of records)
-    if (record.by !== undefined) causes.set(record.by, [...(causes.get(record.by) ?? []), record]);
-  return sent.flatMap(({ session, command, ack }) => {
-    const mark = markOf(command);
-    if (mark === undefined) return [];
-    const times = (causes.get(command.id) ?? []).filter((record) => mark(record)).length;
-    if (times > 1) return [`${session}: ${command.type} ${command.id} was applied ${times} times [P4]`];
-    return times === 0 && ack !== undefined ? [`${session}: acked ${command.type} ${command.id} is lost [P4]`] : [];
-  });
-}
-
-/** The one record that shows that a command was applied; undefined for commands that need not make one. */
-function markOf(command: Asked): ((record: Rec) => boolean) | undefined {
-  switch (command.type) {
-    case 'message.add':
-      return (record) =>
-        record.type === 'message.added' && record.message.role === 'user' && record.message.text === command.text;
-    case 'message.edit':
-      return (record) => record.type === 'message.edited' && record.text === command.text;
-    default:
-      return undefined;
-  }
-}
-
-/** Runs without an end, with two, or with something after it. [P1] */
-function runFaults(records: readonly Rec[]): string[] {
-  const runs = new Map<string, string[]>();
-  const faults: string[] = [];
-  for (const record of records) {
-    if (record.type !== 'pane.phase') continue;
-    const { pane, run, phase, attempt, seq } = record;
-    const phases = runs.get(run) ?? [];
-    const before = phases.at(-1);
-    if (before !== undefined && isTerminal(before)) faults.push(`run ${run} of ${pane}: ${phase} after its end [P1]`);
-    phases.push(`${pane}@${seq} attempt ${attempt}`, phase);
-    runs.set(run, phases);
-  }
-  for (const [run, phases] of runs)
-    if (!isTerminal(phases.at(-1) ?? '')) faults.push(`run ${run} has no end: ${phases.join(' ')} [P1]`);
-  return faults;
-}
-
 class World {
   readonly #options: CrashOptions;
   readonly #data: string;
   readonly #config: string;
-  readonly #model: ModelServer;
   readonly #random: () => number;
   readonly #sent: Sent[] = [];
   readonly #contradictions: string[] = [];
   readonly #logged: string[] = [];
   readonly #starts: number[] = [];
   #early = 0;
+  #streams = 0;
   #repeated = 0;
   #server: ServerProcess | undefined;
   /** Resolves with the next server that listens. */
@@ -176,19 +85,20 @@ class World {
   constructor(options: CrashOptions, data: string, model: ModelServer) {
     this.#options = options;
     this.#data = data;
-    this.#model = model;
     this.#random = randomFrom(options.seed);
     this.#config = join(data, 'crash.config.json');
     const panes = {
       reply: { retries: 1 },
       history: { debounceMs: 5, debounceMaxMs: 200, retries: 1 },
       scene: { debounceMs: 5, debounceMaxMs: 200, retries: 1 },
+      illustrations: { enabled: true, retries: 1 },
+      chapters: { enabled: true, retries: 1 },
     };
     writeFileSync(
       this.#config,
       JSON.stringify(configFor(model, { panes, limits: { hosts: { [model.origin]: { concurrency: 64 } } } })),
     );
-    this.#scriptModel();
+    scriptModel(model, this.#random);
   }
 
   async run(): Promise<CrashReport> {
@@ -251,6 +161,10 @@ class World {
       repeated: this.#repeated,
       records: records.length,
       runs: new Set(records.flatMap((record) => (record.type === 'pane.phase' ? [record.run] : []))).size,
+      streams: this.#streams,
+      tasks: new Set(records.flatMap((record) => ('tasks' in record ? (record.tasks ?? []).map(({ id }) => id) : [])))
+        .size,
+      parts: records.filter(({ type }) => type === 'pane.content').length,
       logged: this.#logged,
       violations,
     };
@@ -292,12 +206,10 @@ class World {
   async #client(name: string, session: string, seen: Seen): Promise<void> {
     const pending: Sent[] = [];
     let count = 0;
-    const another = (): Sent => {
-      const one = {
-        session,
-        command: { ...this.#think(session, `${name}-${count}`), id: `${name}-${count}` },
-        sends: 0,
-      };
+    /** The message that it writes as an app, in pieces between the commands. */
+    let stream: AppStream | undefined;
+    const another = (asked: Asked): Sent => {
+      const one = { session, command: { ...asked, id: `${name}-${count}` }, sends: 0 };
       count += 1;
       this.#sent.push(one);
       return one;
@@ -309,7 +221,22 @@ class World {
         const wire = await Wire.follow(server.ws, session, { seen });
         last = wire;
         while (this.#producing || pending.length > 0) {
-          if (pending.length === 0) for (let n = this.#random() * 3; n > 0; n -= 1) pending.push(another());
+          if (
+            stream !== undefined &&
+            pending.length === 0 &&
+            (await advance(wire, stream, this.#random, this.#random() * 20))
+          )
+            stream = undefined;
+          if (pending.length === 0 && stream === undefined && this.#random() < 0.3) {
+            const message = `tale-${name}-${count}`;
+            const opening = another({ type: 'message.add', role: 'assistant', text: '', message, final: false });
+            pending.push(opening);
+            stream = { message, text: tale(`${name}-${count}`, this.#random), opening };
+            this.#streams += 1;
+          }
+          if (pending.length === 0)
+            for (let n = this.#random() * 3; n > 0; n -= 1)
+              pending.push(another(think(this.#random, `${name}-${count}`, wire.current, this.#sentIn(session))));
           await Promise.all(pending.map((one) => this.#deliver(wire, one)));
           for (const one of pending.splice(0))
             if (one.ack === undefined && one.refused === undefined) pending.push(one);
@@ -317,7 +244,9 @@ class World {
           if (this.#random() < 0.03) wire.cut();
           await Promise.race([after(this.#random() * 60), wire.closed]);
         }
-        for (const pane of ['history', 'scene', 'reply']) await wire.ack({ type: 'pane.resume', pane });
+        if (stream !== undefined) await finish(wire, stream, this.#random);
+        stream = undefined;
+        for (const pane of allPanes) await wire.ack({ type: 'pane.resume', pane });
         // Until everybody has stopped: somebody else may still say something.
         await wire.view((view) => isQuiet(view));
         await this.#settled(wire, session);
@@ -344,6 +273,10 @@ class World {
       await Promise.race([after(20), wire.closed]);
       await wire.view((view) => isQuiet(view));
     }
+  }
+
+  #sentIn(session: string): Sent[] {
+    return this.#sent.filter((one) => one.session === session);
   }
 
   #current(): Promise<ServerProcess> {
@@ -378,49 +311,6 @@ class World {
         `${one.command.id} again: ${JSON.stringify(answer)}, first ${JSON.stringify(one.ack)} [P4]`,
       );
   }
-
-  #think(session: string, name: string): Asked {
-    const dice = this.#random();
-    const pane = ['history', 'scene', 'reply'][Math.floor(this.#random() * 3)] ?? 'history';
-    if (dice < 0.7)
-      return { type: 'message.add', role: 'user', text: `message ${name}`, ...(dice < 0.2 ? { reply: false } : {}) };
-    if (dice < 0.78) return { type: 'pane.run', pane };
-    if (dice < 0.86) return { type: 'pane.cancel', ...(dice < 0.82 ? { pane } : {}) };
-    if (dice < 0.9) return { type: 'pane.pause', pane };
-    if (dice < 0.94) return { type: 'pane.resume', pane };
-    const own = this.#sent.filter(
-      (one) => one.session === session && one.ack?.message !== undefined && one.command.type === 'message.add',
-    );
-    const message = own[Math.floor(this.#random() * own.length)]?.ack?.message;
-    return message === undefined
-      ? { type: 'message.add', role: 'user', text: `message ${name}` }
-      : { type: 'message.edit', message, text: `edited ${name}` };
-  }
-
-  /** Answers take 20 to 200 ms; some fail, some are cut. */
-  #scriptModel(): void {
-    const random = this.#random;
-    const words = ['The ', 'lamp ', 'turns ', 'again, ', 'slowly.'];
-    const slow =
-      (then: Script): Script =>
-      async (exchange) => {
-        await Promise.race([after(20 + random() * 120), exchange.closed]);
-        if (exchange.over) return;
-        const dice = random();
-        if (dice < 0.04) return cases.status(503)(exchange);
-        if (dice < 0.06) return cases.reset(exchange);
-        return then(exchange);
-      };
-    const text = (...tokens: string[]): Script =>
-      slow((exchange) => cases.stream(tokens, { everyMs: random() * 12 })(exchange));
-    this.#model.script('reply', text(...words, ...words));
-    this.#model.script('summarize', text('They ', 'wait.'));
-    this.#model.script('describe', text('A lamp ', 'in fog.'));
-    const answer = slow((exchange) => cases.stream([random() < 0.8 ? 'YES' : 'NO'])(exchange));
-    this.#model.script('evaluate-history', answer);
-    this.#model.script('evaluate-scene', answer);
-    this.#model.script('image', slow(cases.imageB64()));
-  }
 }
 
 /** What of a session is not at rest. */
@@ -442,17 +332,6 @@ async function viewOf(url: string, session: string): Promise<View> {
   const response = await fetch(`${url}/v1/sessions/${session}`);
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the server under test; what it says is compared with the fold
   return ((await response.json()) as { view: View }).view;
-}
-
-/** Numbers from 0 to 1 from a seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

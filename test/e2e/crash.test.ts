@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { cases } from '../support/hostile-cases.ts';
-import { follow, imageOf, folder, scripted, serve, type Wire } from './support.ts';
+import { expectWhole, follow, imageOf, folder, scripted, serve } from './support.ts';
 
 const story = 'Ines reaches the glasshouse in the snow.';
 
@@ -160,15 +160,3 @@ test("an app's open message goes on after a kill -9, from the durable length", a
   expect(view.messages.at(-1)).toMatchObject({ text: 'Half the text', outcome: 'complete' });
   expectWhole(after);
 });
-
-/** [P1] [P4] [P5]: nothing missing, nothing twice, each run with exactly one end and nothing of it afterwards. */
-function expectWhole(wire: Wire): void {
-  expect(wire.seen.violations).toEqual([]);
-  expect(wire.seen.snapshots).toEqual(['initial']);
-  const ended = new Set<string>();
-  for (const record of wire.seen.records) {
-    if (record.type !== 'pane.phase') continue;
-    expect(ended).not.toContain(record.run);
-    if (['updated', 'unchanged', 'cancelled', 'error', 'imaging_failed'].includes(record.phase)) ended.add(record.run);
-  }
-}

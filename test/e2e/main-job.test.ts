@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { Rec } from '../../src/protocol/records.ts';
 import { cases, token } from '../support/hostile-cases.ts';
 import { gate } from '../support/hostile-server.ts';
+import { sse } from './events.ts';
 import { folder, follow, imageOf, getJson, scripted, serve } from './support.ts';
 
 test('offline engine: a message is answered, story and scene follow, all labelled offline [P6]', async () => {
@@ -141,6 +142,21 @@ test.each([
   },
 );
 
+test('the ack of a message names the run that answers it, also where one stands there already and moves [P4]', async () => {
+  const { serve: up } = await scripted();
+  const wire = await follow(await up(), 's', { create: true });
+  await wire.ack({ type: 'pane.pause', pane: 'reply' });
+  const first = await wire.say('One.');
+  const second = await wire.say('Two.');
+  expect(second.run).toBe(first.run);
+  await wire.ack({ type: 'pane.resume', pane: 'reply' });
+  const view = await wire.quiet(2);
+  expect(view.panes['reply']).toMatchObject({ run: second.run, phase: 'updated' });
+  expect(await wire.command({ type: 'pane.cancel', pane: 'reply', run: second.run ?? '' })).toMatchObject({
+    type: 'ack',
+  });
+});
+
 test('SSE: Last-Event-ID goes on without gap or duplicate [P5]', async () => {
   const { serve: up } = await scripted();
   const server = await up();
@@ -198,34 +214,6 @@ test('the server serves its page, its client and its metrics', async () => {
 
 function isOutdated(record: Rec, generation: number): boolean {
   return record.type === 'pane.phase' && record.phase === 'cancelled' && record.generation === generation;
-}
-
-interface Sent {
-  event: string;
-  id: string | undefined;
-  data: string;
-}
-
-/** Reads an event stream until `enough`. */
-async function sse(url: string, headers: Record<string, string>, enough: (all: Sent[]) => boolean): Promise<Sent[]> {
-  const abort = new AbortController();
-  const response = await fetch(url, { headers, signal: abort.signal });
-  expect(response.headers.get('content-type')).toContain('text/event-stream');
-  const all: Sent[] = [];
-  let rest = '';
-  for await (const chunk of response.body ?? []) {
-    rest += Buffer.from(chunk).toString('utf8');
-    const blocks = rest.split('\n\n');
-    rest = blocks.pop() ?? '';
-    for (const block of blocks) {
-      const field = (name: string) => new RegExp(`^${name}: ?(.*)$`, 'm').exec(block)?.[1];
-      const [event, data] = [field('event'), field('data')];
-      if (event !== undefined && data !== undefined) all.push({ event, data, id: field('id') });
-    }
-    if (enough(all)) break;
-  }
-  abort.abort();
-  return all;
 }
 
 function seqOf(data: string): number {

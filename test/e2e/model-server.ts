@@ -2,7 +2,18 @@ import { cases } from '../support/hostile-cases.ts';
 import { startHostileServer, type Exchange, type Script } from '../support/hostile-server.ts';
 
 /** What the program asks a model for. `evaluate-*`: the YES/NO question of the pane. */
-export type Need = 'reply' | 'evaluate-history' | 'evaluate-scene' | 'summarize' | 'describe' | 'image' | 'models';
+export type Need =
+  | 'reply'
+  | 'evaluate-history'
+  | 'evaluate-scene'
+  | 'summarize'
+  | 'describe'
+  | 'propose'
+  | 'outline'
+  | 'draft'
+  | 'edit'
+  | 'image'
+  | 'models';
 
 /** A scripted OpenAI-compatible server that knows which stage asks. */
 export interface ModelServer {
@@ -30,6 +41,10 @@ export function configFor(models: Pick<ModelServer, 'baseUrl' | 'origin'>, more:
         evaluate: 'm-evaluate',
         summarize: 'm-summarize',
         describe: 'm-describe',
+        propose: 'm-propose',
+        outline: 'm-outline',
+        draft: 'm-draft',
+        edit: 'm-edit',
       },
     },
     image: { engine: 'openai', baseUrl: models.baseUrl, apiKey: 'sk-scripted', model: 'm-image' },
@@ -39,7 +54,10 @@ export function configFor(models: Pick<ModelServer, 'baseUrl' | 'origin'>, more:
   };
 }
 
-const modelNames = ['m', 'm-reply', 'm-evaluate', 'm-summarize', 'm-describe', 'm-image'];
+/** Needs with a model of their own name. */
+const byModel = ['reply', 'summarize', 'describe', 'propose', 'outline', 'draft', 'edit'] as const;
+
+const modelNames = ['m', 'm-evaluate', 'm-image', ...byModel.map((need) => `m-${need}`)];
 
 /** Starts one whose answers are all good and immediate. */
 export async function startModelServer(): Promise<ModelServer> {
@@ -50,6 +68,10 @@ export async function startModelServer(): Promise<ModelServer> {
     ['evaluate-scene', [cases.stream(['YES'])]],
     ['summarize', [cases.stream(['Ines reached the glasshouse.'])]],
     ['describe', [cases.stream(['A glasshouse in the snow at night.'])]],
+    ['propose', [cases.stream(['[]'])]],
+    ['outline', [cases.stream(['She arrives. ', 'She looks. ', 'She leaves.'])]],
+    ['draft', [cases.stream(['The door stood open. ', 'She went in.'])]],
+    ['edit', [cases.stream(['The door stood wide open. ', 'She went in.'])]],
     ['image', [cases.imageB64()]],
     ['models', [cases.json({ data: modelNames.map((id) => ({ id })) })]],
   ]);
@@ -90,16 +112,7 @@ function needOf({ path, json }: Exchange): Need | undefined {
   if (path.startsWith('/v1/images/')) return 'image';
   if (path === '/v1/models') return 'models';
   const model = typeof json === 'object' && json !== null && 'model' in json ? json.model : undefined;
-  switch (model) {
-    case 'm-reply':
-      return 'reply';
-    case 'm-evaluate':
-      return JSON.stringify(json).includes('illustration') ? 'evaluate-scene' : 'evaluate-history';
-    case 'm-summarize':
-      return 'summarize';
-    case 'm-describe':
-      return 'describe';
-    default:
-      return undefined;
-  }
+  if (model === 'm-evaluate')
+    return JSON.stringify(json).includes('illustration') ? 'evaluate-scene' : 'evaluate-history';
+  return byModel.find((need) => model === `m-${need}`);
 }

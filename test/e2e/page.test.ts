@@ -226,6 +226,8 @@ describe.skipIf(!hasBrowser)('the play page against the real server', () => {
       panes: { history: { debounceMs: 5, retries: 0 }, scene: { debounceMs: 5, retries: 0 }, reply: { retries: 0 } },
     });
     model.script('reply', cases.stream(['It opens.']), cases.status(500), cases.stream(['Second try.']));
+    // Another description: a picture of the same one would be found again.
+    model.script('describe', cases.stream(['A door at dusk.']), cases.stream(['A cellar full of lamps.']));
     model.script('image', cases.imageB64(), cases.status(400));
     const { page, faults } = await open(await up());
     await page.getByText('Where does the story begin?').first().waitFor();

@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
+import { isTerminal } from '../../src/protocol/names.ts';
+import type { JsonObject } from '../../src/protocol/records.ts';
 import type { View } from '../../src/protocol/view.ts';
 import { configFor, startModelServer, type ModelServer } from './model-server.ts';
 import { start, startServer, type Exit, type ServerProcess } from './process.ts';
@@ -80,4 +82,49 @@ export function imageOf(view: View): string {
   const image = view.panes['scene']?.content?.['image'];
   if (typeof image !== 'string') throw new Error(`no picture: ${JSON.stringify(view.panes['scene'])}`);
   return image;
+}
+
+/** [P1] [P4] [P5]: nothing missing, nothing twice, each run with exactly one end and nothing of it afterwards. */
+export function expectWhole({ seen }: Pick<Wire, 'seen'>): void {
+  expect(seen.violations).toEqual([]);
+  expect(seen.snapshots).toEqual(['initial']);
+  const ended = new Set<string>();
+  for (const record of seen.records) {
+    if (record.type !== 'pane.phase') continue;
+    expect(ended).not.toContain(record.run);
+    if (isTerminal(record.phase)) ended.add(record.run);
+  }
+}
+
+/** Each run has exactly one end, and nothing of it follows; call it when nothing is at work. [P1] */
+export function expectEnded({ seen }: Pick<Wire, 'seen'>): void {
+  const phases = new Map<string, string[]>();
+  for (const record of seen.records)
+    if (record.type === 'pane.phase') phases.set(record.run, [...(phases.get(record.run) ?? []), record.phase]);
+  for (const [run, all] of phases) {
+    expect(all.filter(isTerminal), `${run}: ${all.join(' ')}`).toHaveLength(1);
+    expect(all.at(-1), run).toSatisfy(isTerminal);
+  }
+}
+
+/** A part of a pane, as an object. Throws when it is not there. */
+export function partOf(view: View, pane: string, key: string): { version: number; value: JsonObject; run: string } {
+  const part = view.panes[pane]?.parts[key];
+  const value = part?.value;
+  if (part === undefined || typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error(`no part ${key}: ${JSON.stringify(view.panes[pane]?.parts)}`);
+  return { version: part.version, value, run: part.run };
+}
+
+/** The text behind the asset of a part. */
+export async function textOf(server: ServerProcess, value: JsonObject): Promise<string> {
+  return (await assetOf(server, value)).text();
+}
+
+/** The asset of a part. */
+export async function assetOf(server: ServerProcess, { asset }: JsonObject): Promise<Response> {
+  if (typeof asset !== 'string') throw new Error(`no path of an asset: ${JSON.stringify(asset)}`);
+  const response = await fetch(`${server.url}${asset}`);
+  expect(response.status).toBe(200);
+  return response;
 }

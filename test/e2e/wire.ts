@@ -13,6 +13,8 @@ export type Asked = WithoutEnvelope<Command>;
 /** What one subscriber of one session has seen, over all its connections. */
 export interface Seen {
   view: View | undefined;
+  /** What the last snapshot said: `records` after it were folded into `view`. */
+  base?: View;
   cursor: string | undefined;
   /** Records in the order of arrival, without those that only a snapshot told. */
   records: Rec[];
@@ -37,6 +39,8 @@ export class Wire {
   readonly session: string;
   readonly seen: Seen;
   readonly frames: ServerFrame[] = [];
+  /** `performance.now()` of each frame. */
+  readonly arrivals: number[] = [];
   readonly closed: Promise<{ code: number; reason: string }>;
   readonly #socket: WebSocket;
   readonly #checks = new Set<() => void>();
@@ -59,6 +63,7 @@ export class Wire {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the server under test speaks its own protocol
       const frame = JSON.parse(data.toString()) as ServerFrame;
       this.frames.push(frame);
+      this.arrivals.push(performance.now());
       this.#take(frame);
       this.#wake();
     });
@@ -216,6 +221,7 @@ export class Wire {
     switch (frame.type) {
       case 'snapshot':
         seen.view = frame.view;
+        seen.base = frame.view;
         seen.cursor = frame.cursor;
         seen.snapshots.push(frame.reason);
         return;
