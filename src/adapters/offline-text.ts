@@ -83,9 +83,8 @@ async function write(request: TextRequest, breathe: Breathe, options: OfflineTex
     case 'edit':
       return editChapter(material, breathe);
     case 'illustrations':
-      // The last message is notes about the chat: no story, nothing to see.
-      if (material.messages.at(-1) !== request.material.messages.at(-1)) return 'NONE';
-      return proposePictures(material, breathe);
+      // The notes of this engine are no story, but the last of them says where the story is: a picture may stand beside it.
+      return proposePictures(request.material, breathe);
     default:
       return writeFor(request.stage, material, breathe, options);
   }

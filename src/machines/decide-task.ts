@@ -40,9 +40,12 @@ function decideRetry(
     if (isPending(found)) return doNothing;
     return { kind: 'do', events: [{ type: 'tell', pane, event: { type: 'task.retry', task } }], spawn: [pane] };
   }
-  const again = found === undefined ? known.retry(pane, task) : againOf(found);
+  const left = state.private.panes[pane]?.left?.findLast((one) => one.task.id === task);
+  const old = found ?? left?.task;
+  const again = old === undefined ? known.retry(pane, task) : againOf(old);
   if (again === undefined) return refuse('NOT_FOUND', `no task ${task} in pane ${pane}`);
-  return decideWork(state, pane, { tasks: [again], joins: false, maxTasks: 1 }, known, view.run ?? undefined);
+  const of = found === undefined && left !== undefined ? left.run : (view.run ?? undefined);
+  return decideWork(state, pane, { tasks: [again], joins: false, maxTasks: 1 }, known, of);
 }
 
 /** A task that has failed or was cancelled, for another run: it goes on where it was. */

@@ -283,13 +283,18 @@ describe('illustrations', () => {
     expect(placeOf(text, proposal?.snippet ?? '')?.offset).toBe(text.indexOf(' Marta'));
   });
 
+  it('puts a picture beside what its own notes say of the scene', async () => {
+    const text =
+      'This answer comes from the offline engine, without a language model. It will not invent the next scene, but it has read along.\n\nThe lighthouse stands in the storm by the sea at night.';
+    const messages = messagesOf([...english.slice(0, 6), ['assistant', text]]);
+    const [proposal, ...others] = readProposals(await ask('illustrations', { messages, count: 1 }), 1);
+    expect(placeOf(text, proposal?.snippet ?? '')?.offset).toBe(text.length);
+    expect(others).toEqual([]);
+  });
+
   it.each([
     ['nothing can be seen', 'Yes. What is 2 + 2?'],
     ['its sentence cannot be found again', 'The lighthouse stands **in the storm by the sea at** night.'],
-    [
-      'it is the offline reply',
-      'This answer comes from the offline engine, without a language model. It will not invent the next scene, but it has read along.\n\nThe lighthouse stands in the storm by the sea at night.',
-    ],
   ])('proposes nothing when %s', async (_, text) => {
     const messages = messagesOf([...english.slice(0, 6), ['assistant', text]]);
     const answer = await ask('illustrations', { messages, count: 3 });

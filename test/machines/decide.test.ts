@@ -53,6 +53,25 @@ const typed = message('t', 1, { role: 'assistant', text: 'so far', final: false 
 const queued = (count: number) => Array.from({ length: count }, (_, i) => phase('history', `q${i}`, 'queued'));
 const busyScene = [user, phase('scene', 'r', 'evaluating')];
 
+describe('[T36] tasks of one command', () => {
+  const work = (bytes: number) => {
+    const task = { id: 't', label: '', key: '', input: { text: '' } };
+    const empty = JSON.stringify([task]).length;
+    return { tasks: [{ ...task, input: { text: 'x'.repeat(bytes - empty) } }], joins: false, maxTasks: 1 };
+  };
+  const declared = declarationOf(shapes.history, { tasks: true });
+  const known = (bytes: number) => knowing(base, { panes: { ...panes, works: declared }, plan: () => work(bytes) });
+  const run = { type: 'pane.run', id: 'k', session: 's', pane: 'works' } as const;
+
+  test('have at most so many bytes together', () => {
+    expect(decide(base, run, known(limits.maxWorkBytes))).toMatchObject({ kind: 'do' });
+    expect(decide(base, run, known(limits.maxWorkBytes + 1))).toMatchObject({
+      kind: 'refuse',
+      error: { code: 'TOO_LARGE', message: /may have 393216 bytes together, these have 393217/ },
+    });
+  });
+});
+
 describe('refusals', () => {
   const cases: [string, State, Asked, string, string | RegExp, object?][] = [
     [

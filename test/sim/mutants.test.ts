@@ -82,9 +82,9 @@ vi.mock('../../src/server/sessions/session.ts', async (original) => {
 vi.mock('../../src/server/sessions/watches.ts', async (original) => {
   const real = await original<typeof import('../../src/server/sessions/watches.ts')>();
   class Watches extends real.Watches {
-    #later: WatchNews[] = [];
+    #later: readonly WatchNews[] = [];
 
-    override take(): WatchNews[] {
+    override take(): readonly WatchNews[] {
       const news = super.take();
       if (sabotage.tasks === 'unfinished') return news.filter(({ type }) => type !== 'finished');
       if (sabotage.tasks !== 'later') return news;

@@ -4,8 +4,8 @@ import { isOver, running } from './items.ts';
 import type { TaskMachine } from './task.ts';
 import type { TaskPaneContext, TaskPaneEmitted, TaskPaneEvent, TaskPaneInput } from './types.ts';
 
-/** Least time between two reports of what becomes of tasks, ms: at most ten a second. */
-export const reportEveryMs = 100;
+/** Least time between two reports of what becomes of tasks, ms: at most ten a second, also by a timer that is a little early. */
+export const reportEveryMs = 105;
 
 /** Names, types, guards and delays of the chart of every pane with tasks. */
 export function setupTaskPane(task: TaskMachine) {

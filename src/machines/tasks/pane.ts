@@ -23,7 +23,7 @@ function onTasks(does: Does, then: readonly Does[keyof Does][]) {
   };
 }
 
-/** At work: tasks begin and end, and what becomes of them is reported, at most ten times a second. */
+/** At work: tasks begin and end. */
 function workingState(chart: TaskPaneSetup, does: Does) {
   const over = ends.map(({ end, guard }) => ({
     guard: ({ context }: { context: TaskPaneContext }) => context.unwinding === 0 && guard({ context }),
@@ -35,29 +35,29 @@ function workingState(chart: TaskPaneSetup, does: Does) {
     reports.map((type) => [type, { actions: [does.hear, does.fill, does.pauseOthers] }]),
   );
   return chart.createStateConfig({
-    type: 'parallel',
+    initial: 'going',
     entry: does.fill,
     always: { guard: 'standing', target: '#tasks.paused' },
     on: { ...onTasks(does, [does.fill]), ...hearing, kept: { actions: does.keep } },
     states: {
-      tasks: {
-        initial: 'going',
-        states: {
-          going: { always: { guard: ({ context }) => allOver(context), target: 'ending' } },
-          /** Every task has ended; the body of a cancelled one may still have something to keep. */
-          ending: {
-            always: [{ guard: ({ context }) => !allOver(context), target: 'going' }, ...over],
-            after: { drainGrace: late },
-          },
-        },
+      going: { always: { guard: ({ context }) => allOver(context), target: 'ending' } },
+      /** Every task has ended; the body of a cancelled one may still have something to keep. */
+      ending: {
+        always: [{ guard: ({ context }) => !allOver(context), target: 'going' }, ...over],
+        after: { drainGrace: late },
       },
-      report: {
-        initial: 'quiet',
-        states: {
-          quiet: { always: { guard: 'news', target: 'told' } },
-          told: { entry: does.report, after: { reportEvery: 'quiet' } },
-        },
-      },
+    },
+  });
+}
+
+/** What becomes of tasks is on record at most so often, whatever runs begin and end meanwhile. */
+function reportState(chart: TaskPaneSetup, does: Does) {
+  return chart.createStateConfig({
+    initial: 'boot',
+    states: {
+      boot: { on: { start: 'quiet' } },
+      quiet: { always: { guard: 'news', target: 'told' } },
+      told: { entry: does.report, after: { reportEvery: 'quiet' } },
     },
   });
 }
@@ -199,35 +199,42 @@ export function createTaskPaneMachine(shape: TaskPaneShape, stageLogic: StageLog
   const does = paneActions(chart, shape);
   const settled = ['updated', 'unchanged', 'cancelled', 'error'] as const;
   return chart.createMachine({
-    id: 'tasks',
+    id: 'task-pane',
+    type: 'parallel',
     context: ({ input }) => {
       const { paused, ...rest } = input;
       return { ...rest, pauseWanted: paused, pauseReason: null, refused: 0, cancelReason: 'user', actors: 0 };
     },
-    initial: 'boot',
     on: {
       unwound: { actions: does.unwound },
       'task.options': { actions: does.adopt },
       'xstate.done.actor.*': { actions: does.forget },
     },
     states: {
-      boot: {
-        on: {
-          start: [
-            { guard: ({ context }) => context.taskBoot.at === 'paused', target: 'paused' },
-            { guard: ({ context }) => context.taskBoot.at === 'work', target: 'active' },
-            ...settled.map((phase) => ({
-              guard: ({ context }: { context: TaskPaneContext }) =>
-                context.taskBoot.at === 'settled' && context.taskBoot.phase === phase,
-              target: `settled.${phase}` as const,
-            })),
-            { target: 'settled' },
-          ],
+      life: {
+        id: 'tasks',
+        initial: 'boot',
+        states: {
+          boot: {
+            on: {
+              start: [
+                { guard: ({ context }) => context.taskBoot.at === 'paused', target: 'paused' },
+                { guard: ({ context }) => context.taskBoot.at === 'work', target: 'active' },
+                ...settled.map((phase) => ({
+                  guard: ({ context }: { context: TaskPaneContext }) =>
+                    context.taskBoot.at === 'settled' && context.taskBoot.phase === phase,
+                  target: `settled.${phase}` as const,
+                })),
+                { target: 'settled' },
+              ],
+            },
+          },
+          settled: settledState(chart, does),
+          active: activeState(chart, shape, does),
+          paused: pausedState(chart, shape, does),
         },
       },
-      settled: settledState(chart, does),
-      active: activeState(chart, shape, does),
-      paused: pausedState(chart, shape, does),
+      report: reportState(chart, does),
     },
   });
 }

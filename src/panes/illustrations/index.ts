@@ -17,6 +17,9 @@ export type { IllustrationContent } from './tasks.ts';
 /** Most pictures that one call proposes. */
 const maxProposals = 30;
 
+/** Messages before it that an engine without a model reads as well: they say where the story is. */
+const contextMessages = 5;
+
 /** How much of a message the model reads that proposes pictures for it: nearly all of it, else it could not point at the middle. */
 const bounds: TranscriptBounds = { perMessage: 24_000, total: 24_000 };
 
@@ -100,6 +103,10 @@ async function propose(context: TaskContext): Promise<TaskResult> {
   if (message === undefined) return { outcome: 'done' };
   const [shown] = boundedMessages([message], bounds);
   if (shown === undefined) return { outcome: 'done' };
+  const before = boundedMessages(
+    context.messages.slice(0, context.messages.indexOf(message)).slice(-contextMessages),
+    bounds,
+  );
   const count = boundedCount(typeof wanted === 'number' ? wanted : 1);
   const answer = await context.text.complete({
     stage: 'propose',
@@ -107,7 +114,7 @@ async function propose(context: TaskContext): Promise<TaskResult> {
     material: {
       purpose: 'illustrations',
       count,
-      messages: [shown],
+      messages: [...before, shown],
       current: '',
       maxChars: context.options.maxChars,
     },

@@ -122,8 +122,9 @@ async function attempts(
 ): Promise<Result> {
   const { input, signal } = attempt;
   try {
-    // What is said in this turn has to be known before it can be waited for.
-    await Promise.resolve();
+    // What is said in this turn has to be known before it can be waited for. Tasks come by the thousand: each begins in a tick of its own, so
+    // that others are heard in between.
+    await (input.task === undefined ? Promise.resolve() : nextTick(world));
     await session.durable();
     signal.throwIfAborted();
     session.turn(() => attempt.report({ type: 'stage.started', at: world.clock.now(), jitter: world.ids.random() }));
@@ -143,6 +144,10 @@ async function attempts(
     }
     return { type: 'stage.failed', failure: failureOf(error) };
   }
+}
+
+function nextTick({ clock }: StageWorld): Promise<void> {
+  return new Promise((resolve) => clock.defer(resolve));
 }
 
 function failureOf(error: unknown): StageFailure {

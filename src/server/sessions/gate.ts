@@ -61,7 +61,7 @@ export class Gate {
       hear: (emitted) => this.#hear(emitted),
       died: (error) => events.crashed('', error),
     });
-    this.#watches = new Watches((now) => events.readers(now));
+    this.#watches = new Watches(events.world);
     this.#live = new LiveState(clock, (frame) => this.#sendLive(frame));
     this.#told = { transcript: state.view.transcript, generation: state.view.generation, hold: 'none' };
   }
@@ -350,10 +350,10 @@ export class Gate {
         this.#push(contentFact(this.proposed, emitted));
         return;
       case 'failed':
-        this.#push(failedFact(this.proposed, emitted, this.#events.failedValue));
+        this.#push(failedFact(this.proposed, emitted, this.#events.world.failedValue));
         return;
       case 'prioritized':
-        this.#events.prioritized(emitted.pane, emitted.task);
+        this.#events.world.limits.prioritize(this.proposed.view.session, emitted.pane, emitted.task);
         return;
       case 'crashed':
         this.#buryPane(emitted.pane, emitted.error);

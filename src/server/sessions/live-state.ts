@@ -34,13 +34,10 @@ export class LiveState {
     // Nothing was waited for: there is no end of it to tell.
     if (frame.wait === null && (old?.whole.wait ?? null) === null) return;
     const sameRun = old !== undefined && old.whole.run === frame.run && old.whole.attempt === frame.attempt;
-    const slot: Slot = {
-      whole: merge(sameRun ? old.whole : {}, frame),
-      // Of a pane without tasks each frame says all there is.
-      fresh: frame.tasks === undefined ? null : merge(sameRun ? (old.fresh ?? {}) : {}, frame),
-      timer: old?.timer,
-    };
-    slot.fresh ??= slot.whole;
+    const whole = merge(sameRun ? old.whole : {}, frame);
+    // Of a pane without tasks each frame says all there is.
+    const fresh = whole.tasks === undefined ? whole : merge(sameRun ? (old.fresh ?? {}) : {}, frame);
+    const slot: Slot = { whole, fresh, timer: old?.timer };
     this.#slots.set(pane, slot);
     if (slot.timer === undefined) this.#flush(pane, slot);
   }
@@ -60,8 +57,8 @@ export class LiveState {
   #clearTask(pane: string, task: string): void {
     const slot = this.#slots.get(pane);
     if (slot === undefined) return;
-    slot.whole = withoutTask(slot.whole, task);
-    if (slot.fresh !== null) slot.fresh = withoutTask(slot.fresh, task);
+    delete slot.whole.tasks?.[task];
+    delete slot.fresh?.tasks?.[task];
     if (slot.fresh?.tasks !== undefined && Object.keys(slot.fresh.tasks).length === 0) slot.fresh = null;
   }
 
@@ -70,7 +67,7 @@ export class LiveState {
   }
 
   frames(): PaneLive[] {
-    return [...this.#slots.values()].flatMap(({ whole }) => (isEmpty(whole) ? [] : [whole]));
+    return [...this.#slots.values()].flatMap(({ whole }) => (isEmpty(whole) ? [] : [copy(whole)]));
   }
 
   /** What each pane waits for: for the list of sessions. */
@@ -95,6 +92,10 @@ export class LiveState {
   }
 }
 
+function copy(frame: PaneLive): PaneLive {
+  return frame.tasks === undefined ? frame : { ...frame, tasks: { ...frame.tasks } };
+}
+
 function isEmpty(frame: PaneLive): boolean {
   return frame.tasks !== undefined && Object.keys(frame.tasks).length === 0;
 }
@@ -104,7 +105,8 @@ function merge(old: PaneLive, frame: PaneLive): PaneLive {
   // A number means that the call has got its slot: what it waited for is over.
   if (frame.progress !== undefined && frame.wait === undefined) delete merged.wait;
   if (frame.tasks === undefined) return merged;
-  merged.tasks = { ...old.tasks };
+  // A pane's news of tasks is only here until it is sent: with a thousand at work a copy for each piece of news would be all there is to do.
+  merged.tasks = old.tasks ?? {};
   for (const [id, task] of Object.entries(frame.tasks)) merged.tasks[id] = mergeTask(merged.tasks[id], task);
   return merged;
 }
@@ -124,10 +126,4 @@ function changed(old: LiveTask, news: LiveTask): boolean {
     (news.stage !== undefined && old.stage !== news.stage) ||
     (news.attempt !== undefined && old.attempt !== news.attempt)
   );
-}
-
-function withoutTask(frame: PaneLive, task: string): PaneLive {
-  if (frame.tasks?.[task] === undefined) return frame;
-  const { [task]: _, ...tasks } = frame.tasks;
-  return { ...frame, tasks };
 }

@@ -78,9 +78,7 @@ export class Session implements StageSession {
       crashed: (pane, error) => world.logger.error({ session: id, pane, error: String(error) }, 'a pane crashed'),
       broken: (error, turn) => this.#broken(error, turn),
       registered: (pane) => world.definition(pane) !== undefined,
-      readers: (now) => world.readers(now),
-      failedValue: (pane, task, error) => world.failedValue(pane, task, error),
-      prioritized: (pane, task) => world.limits.prioritize(id, pane, task),
+      world,
       bodies: (pane) => this.stages.count(pane),
       stopBodies: (pane) => this.stages.abort(pane),
     });

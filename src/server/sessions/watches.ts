@@ -14,20 +14,28 @@ export interface Reader {
   watch(message: { id: string; rev: number }): Watch | undefined;
 }
 
+/** Who reads messages. */
+export interface ReadersWorld {
+  /** The panes that are on in this state and read messages as they are written. */
+  readers(state: State): Reader[];
+}
+
+const none: readonly WatchNews[] = [];
+
 /** The watches of one session: each assistant message is read once, as it is written, by every pane that wants to. */
 export class Watches {
-  readonly #readers: (state: State) => Reader[];
-  /** By message, then pane. */
-  readonly #open = new Map<string, Map<string, Watch>>();
+  readonly #world: ReadersWorld;
+  /** By message, then pane; null = none yet: most sessions never have any. */
+  #open: Map<string, Map<string, Watch>> | null = null;
   #news: WatchNews[] = [];
 
-  /** `readers`: the panes that are on and read messages. */
-  constructor(readers: (state: State) => Reader[]) {
-    this.#readers = readers;
+  constructor(world: ReadersWorld) {
+    this.#world = world;
   }
 
   /** What has gathered since the last time. */
-  take(): WatchNews[] {
+  take(): readonly WatchNews[] {
+    if (this.#news.length === 0) return none;
     const news = this.#news;
     this.#news = [];
     return news;
@@ -35,13 +43,13 @@ export class Watches {
 
   /** Forgets everything: the actors are gone. */
   drop(): void {
-    this.#open.clear();
+    this.#open = null;
     this.#news = [];
   }
 
   /** A piece of the text of a message that is being written. */
   wrote(message: string, add: string): void {
-    for (const [pane, watch] of this.#open.get(message) ?? []) this.#found(pane, message, read(watch, add), true);
+    for (const [pane, watch] of this.#open?.get(message) ?? []) this.#found(pane, message, read(watch, add), true);
   }
 
   /** A fact of the session's messages. `state`: with it. */
@@ -75,7 +83,7 @@ export class Watches {
    */
   restore(message: string, text: string, state: State): void {
     const known = state.view.messages.find(({ id }) => id === message);
-    if (this.#open.has(message) || known?.role !== 'assistant') return;
+    if (this.#open?.has(message) === true || known?.role !== 'assistant') return;
     for (const watch of this.#watch(state, message, known.rev ?? 0).values()) watch.push(text);
   }
 
@@ -89,30 +97,30 @@ export class Watches {
 
   #watch(state: State, message: string, rev: number): Map<string, Watch> {
     const watches = new Map<string, Watch>();
-    for (const reader of this.#readers(state)) {
+    for (const reader of this.#world.readers(state)) {
       const own = reader.watch({ id: message, rev });
       if (own !== undefined) watches.set(reader.pane, own);
     }
-    if (watches.size > 0) this.#open.set(message, watches);
+    if (watches.size > 0) (this.#open ??= new Map()).set(message, watches);
     return watches;
   }
 
   #finish(message: string): void {
-    for (const [pane, watch] of this.#open.get(message) ?? []) {
+    for (const [pane, watch] of this.#open?.get(message) ?? []) {
       const more = watch.end();
       if (more.length > 0) this.#found(pane, message, more, false);
       this.#news.push({ type: 'finished', pane, message });
     }
-    this.#open.delete(message);
+    this.#open?.delete(message);
   }
 
   #leave(message: string, state: State): void {
     // Also a pane that was turned off since: nobody else would end its wait for the rest.
     const panes = new Set([
-      ...this.#readers(state).map(({ pane }) => pane),
-      ...(this.#open.get(message)?.keys() ?? []),
+      ...this.#world.readers(state).map(({ pane }) => pane),
+      ...(this.#open?.get(message)?.keys() ?? []),
     ]);
-    this.#open.delete(message);
+    this.#open?.delete(message);
     for (const pane of panes) this.#news.push({ type: 'gone', pane, message });
   }
 

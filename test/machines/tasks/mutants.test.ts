@@ -60,7 +60,7 @@ const acting = (act: (args: { context: TaskPaneContext; event: TaskPaneEvent; en
 const none = [] as unknown as Piece;
 const always = (() => true) as unknown as Piece;
 
-const working = 'states.active.states.working';
+const working = 'states.life.states.active.states.working';
 
 interface Mutant {
   /** One of these finds it. */
@@ -77,7 +77,7 @@ const mutants: { [name: string]: Mutant } = {
   'does not wait for the bodies of an earlier run': {
     rules: ['T41', 'T40'],
     change: (config) => {
-      (at(config, 'states.active.states.draining.always') as unknown as Piece[])[0] = {
+      (at(config, 'states.life.states.active.states.draining.always') as unknown as Piece[])[0] = {
         target: 'working' as unknown as Piece,
       };
     },
@@ -91,14 +91,14 @@ const mutants: { [name: string]: Mutant } = {
   'begins tasks in spite of a pause': {
     rules: ['T46'],
     change: (config) => {
-      at(config, 'states.active.on.pause')['actions'] = acting(({ context, enqueue }) => {
+      at(config, 'states.life.states.active.on.pause')['actions'] = acting(({ context, enqueue }) => {
         enqueue.emit({ type: 'fact', fact: { type: 'pane.paused', pane: context.pane, paused: true } });
       });
     },
   },
   'does not tell those at work that they are to stand still': {
     rules: ['T46'],
-    change: (config) => without(at(config, 'states.active.on.pause'), 1),
+    change: (config) => without(at(config, 'states.life.states.active.on.pause'), 1),
   },
   'pauses at a review and lets the others go on': {
     rules: ['T46'],
@@ -121,43 +121,38 @@ const mutants: { [name: string]: Mutant } = {
   'settles without a word': {
     rules: ['T49', 'T50'],
     change: (config) => {
-      for (const over of (at(config, `${working}.states.tasks.states.ending`)['always'] as unknown as Piece[]).slice(1))
+      for (const over of (at(config, `${working}.states.ending`)['always'] as unknown as Piece[]).slice(1))
         over['actions'] = none;
     },
   },
   'settles before its last body is gone': {
     rules: ['T41', 'T40', 'T49'],
     change: (config) => {
-      for (const over of (at(config, `${working}.states.tasks.states.ending`)['always'] as unknown as Piece[]).slice(
-        1,
-      )) {
+      for (const over of (at(config, `${working}.states.ending`)['always'] as unknown as Piece[]).slice(1)) {
         const guard = over['guard'] as unknown as (args: { context: TaskPaneContext }) => boolean;
         over['guard'] = (({ context }: { context: TaskPaneContext }) =>
           guard({ context: { ...context, unwinding: 0 } })) as unknown as Piece;
       }
-      at(config, 'states.active.states.draining.always.0')['guard'] = always;
+      at(config, 'states.life.states.active.states.draining.always.0')['guard'] = always;
     },
   },
   'ends a run while tasks are left': {
     rules: ['T49', 'T50', 'T28', 'T40'],
     change: (config) => {
-      at(config, `${working}.states.tasks.states.going.always`)['guard'] = (({
-        context,
-      }: {
-        context: TaskPaneContext;
-      }) => context.items.some(({ status }) => status === 'succeeded')) as unknown as Piece;
+      at(config, `${working}.states.going.always`)['guard'] = (({ context }: { context: TaskPaneContext }) =>
+        context.items.some(({ status }) => status === 'succeeded')) as unknown as Piece;
     },
   },
   'cancels a run and goes on': {
     rules: ['T40', 'T45', 'T49', 'T50'],
     change: (config) => {
-      at(config, 'states.active.states.cancelling')['entry'] = none;
+      at(config, 'states.life.states.active.states.cancelling')['entry'] = none;
     },
   },
   'never ends cancelling': {
     rules: ['T50'],
     change: (config) => {
-      const cancelling = at(config, 'states.active.states.cancelling');
+      const cancelling = at(config, 'states.life.states.active.states.cancelling');
       delete cancelling['always'];
       delete cancelling['after'];
     },
@@ -165,22 +160,22 @@ const mutants: { [name: string]: Mutant } = {
   'lets work join a run that is being cancelled': {
     rules: ['T41', 'T48'],
     change: (config) => {
-      at(config, 'states.active.states.cancelling.on.work')['actions'] = at(
+      at(config, 'states.life.states.active.states.cancelling.on.work')['actions'] = at(
         config,
-        'states.active.on.work.1.actions.0',
+        'states.life.states.active.on.work.1.actions.0',
       );
     },
   },
   'drops the line when a run ends': {
     rules: ['T50'],
     change: (config) => {
-      at(config, 'states.settled')['always'] = at(config, 'states.settled.always.0');
+      at(config, 'states.life.states.settled')['always'] = at(config, 'states.life.states.settled.always.0');
     },
   },
   'takes up the next run and keeps it in line': {
     rules: ['T48', 'T49'],
     change: (config) => {
-      const wanted = at(config, 'states.settled.always.1');
+      const wanted = at(config, 'states.life.states.settled.always.1');
       const startNext = wanted['actions'];
       wanted['actions'] = [
         acting(({ context, enqueue }) => enqueue.assign({ queue: [...context.queue, ...context.queue.slice(0, 1)] })),
@@ -192,22 +187,20 @@ const mutants: { [name: string]: Mutant } = {
     rules: ['T28'],
     moves: ['ask a b', 'fatal 0', ...Array.from({ length: 6 }, () => ['task.retry a', 'fatal 1']).flat()],
     change: (config) => {
-      delete at(config, `${working}.states.report.states`)['told']?.['after'];
-      at(config, `${working}.states.report.states.told`)['always'] = 'quiet' as unknown as Piece;
+      delete at(config, 'states.report.states')['told']?.['after'];
+      at(config, 'states.report.states.told')['always'] = 'quiet' as unknown as Piece;
     },
   },
   'reports nothing': {
     rules: ['T27', 'T68', 'T28', 'T50'],
     change: (config) => {
-      at(config, `${working}.states.report.states.told`)['entry'] = acting(({ enqueue }) =>
-        enqueue.assign({ changed: [] }),
-      );
+      at(config, 'states.report.states.told')['entry'] = acting(({ enqueue }) => enqueue.assign({ changed: [] }));
     },
   },
   'takes work and says nothing of it': {
     rules: ['T48', 'T27'],
     change: (config) => {
-      at(config, 'states.active.on.work.1')['actions'] = none;
+      at(config, 'states.life.states.active.on.work.1')['actions'] = none;
     },
   },
   'a task goes on with its next stage in spite of a pause': {

@@ -43,3 +43,25 @@ it('leaves no timer behind', async () => {
   live.clearAll();
   expect(clock.pending).toBe(0);
 });
+
+it('[T28] of tasks sends what is new, and tells latecomers all there is; what is sent does not change any more', async () => {
+  const { clock, sent, live } = start();
+  const news = (tasks: Sent['tasks']) => live.set('works', { pane: 'works', run: 'r1', ...(tasks && { tasks }) });
+  news({ a: { stage: 'drafting', text: { at: 0, add: 'one' } } });
+  news({ a: { stage: 'drafting', text: { at: 3, add: ' two' } }, b: { stage: 'drafting' } });
+  const early = structuredClone(live.frames());
+  const first = structuredClone(sent);
+  await clock.advance(liveEveryMs);
+  expect(sent.map(({ tasks }) => tasks)).toEqual([
+    { a: { stage: 'drafting', text: { at: 0, add: 'one' } } },
+    { a: { stage: 'drafting', text: { at: 3, add: ' two' } }, b: { stage: 'drafting' } },
+  ]);
+  expect(sent.slice(0, 1)).toEqual(first);
+  expect(early[0]?.tasks?.['a']?.text).toEqual({ at: 0, add: 'one two' });
+  const kept = live.frames();
+  live.settle({ type: 'tasks', pane: 'works', run: 'r1', tasks: [{ id: 'a', status: 'succeeded' }] });
+  expect(Object.keys(live.frames()[0]?.tasks ?? {})).toEqual(['b']);
+  expect(Object.keys(kept[0]?.tasks ?? {})).toEqual(['a', 'b']);
+  news({ b: { stage: 'polishing', wait: { reason: 'queue', position: 1 } } });
+  expect(live.waits()).toEqual({ works: { reason: 'queue', position: 1 } });
+});

@@ -83,7 +83,7 @@ export function worksPane(
       {
         name: 'polishing',
         run: async (context) => {
-          const draft = String(context.task.checkpoint?.['text'] ?? '');
+          const draft = JSON.stringify(context.task.checkpoint?.['text']).slice(1, -1);
           return finish(context, `${draft} ${await write(context, `${context.task.id}+`)}`);
         },
         keep,

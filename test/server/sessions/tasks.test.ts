@@ -3,6 +3,7 @@ import { ProviderError } from '../../../src/ports/errors.ts';
 import { reportEveryMs } from '../../../src/machines/tasks/pane-setup.ts';
 import { promptRemover } from '../../../src/panes/illustrations/patterns.ts';
 import { limits } from '../../../src/protocol/names.ts';
+import { rememberedTasks } from '../../../src/protocol/state.ts';
 import { asking, worksPane } from './task-pane.ts';
 import { Harness, type HarnessOptions } from './harness.ts';
 
@@ -102,7 +103,7 @@ describe('[T35] order', () => {
     expect(await statuses(host)).toEqual({ a: 'running', b: 'running', c: 'queued', d: 'queued' });
     await host.ok({ type: 'task.prioritize', session: 'c1', id: 'p', pane: 'works', task: 'd' });
     await answer(host, 'a');
-    await host.clock.advance(100);
+    await host.clock.advance(reportEveryMs);
     expect(await statuses(host)).toMatchObject({ b: 'running', c: 'queued', d: 'running' });
   });
 
@@ -111,7 +112,7 @@ describe('[T35] order', () => {
     await run(host, 'a', { id: 'b', after: ['a'] });
     expect(await statuses(host)).toEqual({ a: 'running', b: 'queued' });
     host.call('a').fail(new ProviderError('refused', 'no'));
-    await host.clock.advance(100);
+    await host.clock.advance(reportEveryMs);
     expect(await statuses(host)).toEqual({ a: 'failed', b: 'running' });
   });
 });
@@ -329,5 +330,39 @@ describe('[T67] what a pane reads', () => {
     await host.ok({ type: 'message.add', session: 'c1', id: 'm', role: 'assistant', message: 'm1', text });
     await host.clock.advance(5_000);
     expect(host.call('evaluate').request.material.messages[0]?.text).toMatch(/^A\s+B\s+C\s+D$/);
+  });
+});
+
+describe('[T39] trying again', () => {
+  it('works for a task of an older run too, also after a restart, once', async () => {
+    const host = await start();
+    const { run: first } = await run(host, 'a', 'b');
+    host.call('a').fail(new ProviderError('refused', 'no'));
+    await answer(host, 'b');
+    await host.clock.advance(reportEveryMs);
+    await run(host, 'c');
+    await answer(host, 'c');
+    await host.crash();
+    const ack = await host.ok({ type: 'task.retry', session: 'c1', id: 'again', pane: 'works', task: 'a' });
+    const begun = (await host.records()).find((record) => record.type === 'pane.phase' && record.run === ack.run);
+    expect(begun).toMatchObject({ of: first, tasks: [{ id: 'a', key: 'a', attempt: 2 }] });
+    await answer(host, 'a');
+    await run(host, 'd');
+    await answer(host, 'd');
+    expect(
+      await host.refusal({ type: 'task.retry', session: 'c1', id: 'once', pane: 'works', task: 'a' }),
+    ).toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('is remembered of so many, the newest', async () => {
+    const host = await start({ maxTasks: 100, options: { parallel: 64 } });
+    const names = Array.from({ length: rememberedTasks + 1 }, (_, index) => `t${index}`);
+    await run(host, ...names);
+    await host.ok({ type: 'pane.cancel', session: 'c1', id: 'x', pane: 'works' });
+    await host.clock.advance(10);
+    await run(host, 'other');
+    const retry = (task: string) => ({ type: 'task.retry', session: 'c1', id: task, pane: 'works', task }) as const;
+    expect(await host.refusal(retry('t0'))).toMatchObject({ code: 'NOT_FOUND' });
+    await host.ok(retry('t1'));
   });
 });
