@@ -184,7 +184,9 @@ test('more messages than runs may stand in line: the last run takes the rest, an
   expect(wire.current.panes['illustrations']?.queued).toHaveLength(12);
   await wire.ack({ type: 'pane.resume', pane: 'illustrations' });
   const view = await wire.quiet();
-  expect(Object.keys(view.panes['illustrations']?.parts ?? {})).toEqual(messages.map((message) => `${message}.0.0`));
+  expect(new Set(Object.keys(view.panes['illustrations']?.parts ?? {}))).toEqual(
+    new Set(messages.map((message) => `${message}.0.0`)),
+  );
   expectWhole(wire);
   expectEnded(wire);
 });

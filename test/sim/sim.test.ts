@@ -4,7 +4,7 @@ import { explain, opsOf, simulate } from './run.ts';
 /** `MULLION_SEED=17 npx vitest run test/sim` runs one seed; `npm run sim` runs thousands. */
 const given = process.env['MULLION_SEED'];
 const groups = 10;
-const seedsPerGroup = given === undefined ? 15 : 1;
+const seedsPerGroup = given === undefined ? 10 : 1;
 const operations = 60;
 
 describe('[P1] [P2] [P3] [P4] [P5] [P6] [P7] [P8] [P9] a whole server, simulated', () => {

@@ -96,8 +96,8 @@ function pauseActions(chart: TaskPaneSetup, act: Act) {
     resume: act(resume),
     pauseRunning: tellRunning(chart, 'pause'),
     /** A review has come up while others are at work. */
-    pauseOthers: chart.enqueueActions(({ context, enqueue }) => {
-      if (!context.pauseWanted) return;
+    pauseOthers: chart.enqueueActions(({ context, event, enqueue }) => {
+      if (!context.pauseWanted || event.type !== 'task.done') return;
       for (const item of running(context.items)) enqueue.sendTo(actorOf(item), { type: 'pause' });
     }),
     resumeRunning: tellRunning(chart, 'resume'),

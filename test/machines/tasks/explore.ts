@@ -35,7 +35,8 @@ export function exploreTasks(world: SmallWorld, maxStates = 20_000): Explored {
         const key = walkOne(world, longer);
         if (key instanceof Violation)
           return { states: seen.size, edges, path: [...world.begin, ...longer], violation: key };
-        if (key === null || seen.has(key) || seen.size >= maxStates) continue;
+        if (key === null || seen.has(key)) continue;
+        if (seen.size >= maxStates) return { states: seen.size, edges, path: [], violation: null };
         seen.add(key);
         next.push(longer);
       }
