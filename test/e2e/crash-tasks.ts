@@ -135,8 +135,12 @@ function walk(base: View, records: readonly Rec[], sent: readonly Sent[]): strin
       if (command.type !== 'task.cancel') continue;
       const pane = view.panes[command.pane];
       const status = pane?.tasks[command.task]?.status;
+      // What is being cancelled as a whole says so at its end, not task by task.
+      if (pane?.phase === 'cancelling') continue;
       if (pane?.queued.length === 0 && (status === 'queued' || status === 'running'))
-        faults.push(`acked task.cancel ${command.id} of ${command.task}: it is ${status} at ${record.seq} [P4]`);
+        faults.push(
+          `acked task.cancel ${command.id} of ${command.task}: it is ${status} in ${pane.phase} at ${record.seq} [P4]`,
+        );
     }
   }
   return faults;
