@@ -191,7 +191,8 @@ function checkWriters(calls: readonly Call[], report: Report): void {
 /** At every start no more calls than the host allowed then, and not sooner than it allowed. */
 export function checkLimits(world: World, report: Report): void {
   for (const call of world.calls) {
-    if (call.abortedAtStart) continue;
+    // Who came first in that millisecond, the call's slot or the change, the times do not say.
+    if (call.abortedAtStart || world.limitsThen.some(({ ms }) => ms === call.startMs && ms > 0)) continue;
     const limit = world.limitsThen.findLast(({ ms }) => ms <= call.startMs);
     if (limit === undefined) continue;
     const others = world.calls.filter(({ process, id }) => process === call.process && id < call.id);
