@@ -283,6 +283,13 @@ describe('illustrations', () => {
     expect(placeOf(text, proposal?.snippet ?? '')?.offset).toBe(text.indexOf(' Marta'));
   });
 
+  it('does not propose the same picture twice', async () => {
+    const text =
+      'The old lighthouse stands in the storm above the night sea. So it was: the old lighthouse in the storm above the night sea.';
+    const messages = messagesOf([['assistant', text]]);
+    expect(readProposals(await ask('illustrations', { messages, count: 3 }), 3)).toHaveLength(1);
+  });
+
   it('puts a picture beside what its own notes say of the scene', async () => {
     const text =
       'This answer comes from the offline engine, without a language model. It will not invent the next scene, but it has read along.\n\nThe lighthouse stands in the storm by the sea at night.';

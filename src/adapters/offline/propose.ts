@@ -35,10 +35,15 @@ export async function proposePictures(material: TextRequest['material'], breathe
   }
   const before = material.messages.slice(-maxBefore, -1).map((message) => message.text);
   const blocks: string[] = [];
+  const drawn = new Set<string>();
   for (const index of richest(seen, material.count ?? 1)) {
     const sentence = sentences[index] ?? '';
     const scene = await readScene([...before, sentences.slice(0, index).join(' '), sentence], breathe);
-    if (scene !== null) blocks.push(`AFTER: ${endIn(even, sentence)}\nPICTURE: ${describeScene(scene)}`);
+    const picture = scene === null ? '' : describeScene(scene);
+    // The same picture twice is no news either.
+    if (picture === '' || drawn.has(picture)) continue;
+    drawn.add(picture);
+    blocks.push(`AFTER: ${endIn(even, sentence)}\nPICTURE: ${picture}`);
   }
   return blocks.length > 0 ? blocks.join('\n\n') : 'NONE';
 }
