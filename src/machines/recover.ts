@@ -121,7 +121,8 @@ export function recover(state: State, name: string, nowMs: number, unwinding = 0
       direct: input !== null,
     })),
     paused: view.paused,
-    hold: replyHold(state),
+    // Only panes that the transcript drives hear when a hold is over: the reply itself must not wait for one.
+    hold: pane.declaration.driven ? replyHold(state) : 'none',
     unwinding,
   };
 }

@@ -39,6 +39,8 @@ export interface SessionsOptions {
   passivateAfterMs: number;
 }
 
+const stopping: Refused = { refused: wireError('OVERLOADED', 'the server is stopping', { retryAfterMs: 1_000 }) };
+
 const staleWriterMs = 1_500;
 
 /**
@@ -110,7 +112,7 @@ export class Sessions implements SessionHost {
   }
 
   async #answer(command: Command): Promise<AckFrame | Refused> {
-    if (this.#draining) return { refused: wireError('OVERLOADED', 'the server is stopping', { retryAfterMs: 1_000 }) };
+    if (this.#draining) return stopping;
     const digest = createHash('sha256').update(canonicalJson(command)).digest('hex');
     if (command.id === undefined || command.type === 'message.delta') return this.#admit(command, digest);
     const place = `${command.session} ${command.id}`;
@@ -133,6 +135,8 @@ export class Sessions implements SessionHost {
       const outcome = await this.#live.inLane(live, async (session) => {
         const found = await this.#lookUp(session, command, digest);
         if ('answer' in found) return found;
+        // It was looked up while the server began to stop: what is decided now would come after the last that is stored.
+        if (this.#draining) return { answer: stopping };
         const promise = session.command(command, digest, found.known);
         // Nothing may come between the end of a session and its erasure.
         return command.type === 'session.delete'
