@@ -17,6 +17,12 @@ function isWriting(state: State): boolean {
   return Object.values(state.private.open).some(({ run }) => run === null || !paused.includes(run));
 }
 
+/** A run of the pane has not ended, or stands in line; it may be paused. */
+export function hasWork(state: State, name: string): boolean {
+  const pane = state.view.panes[name];
+  return pane !== undefined && (isOpen(pane) || pane.queued.length > 0);
+}
+
 /** Whether a reply is on its way: what panes with `startOn: reply` wait for. PROTOCOL section 7. */
 export function replyHold(state: State): Hold {
   if (isWriting(state)) return 'replying';

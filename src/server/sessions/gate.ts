@@ -1,6 +1,14 @@
 import { decide } from '../../machines/decide.ts';
 import type { Decision, Knowledge } from '../../machines/decision.ts';
-import { coversOf, crashEnd, drivenPanes, isUnfinished, panesToWake, replyHold } from '../../machines/derive.ts';
+import {
+  coversOf,
+  crashEnd,
+  drivenPanes,
+  hasWork,
+  isUnfinished,
+  panesToWake,
+  replyHold,
+} from '../../machines/derive.ts';
 import type { TaskPaneEvent } from '../../machines/tasks/types.ts';
 import type { StageInput } from '../../machines/pane-setup.ts';
 import { optionsEvent, paneInput, recoveryFacts } from '../../machines/recover.ts';
@@ -11,7 +19,7 @@ import type { Command } from '../../protocol/commands.ts';
 import type { WireError } from '../../protocol/codes.ts';
 import type { LiveFrame } from '../../protocol/frames.ts';
 import { isTerminal } from '../../protocol/names.ts';
-import type { Fact, PhaseFact, Rec } from '../../protocol/records.ts';
+import type { Fact, PhaseFact } from '../../protocol/records.ts';
 import { foldState, type State } from '../../protocol/state.ts';
 import { Actors, type Emitted } from './actors.ts';
 import type { Draft } from './draft.ts';
@@ -19,7 +27,7 @@ import { Drafts, outcomeOf, type DraftOwner } from './drafts.ts';
 import type { GateEvents } from './gate-events.ts';
 import { LiveState } from './live-state.ts';
 import { contentFact, failedFact, withQueuedTasks } from './parts.ts';
-import { runOnRecord, type Turn } from './turn.ts';
+import { newTurn, recordOf, runOnRecord, type Turn } from './turn.ts';
 import { Watches, type WatchNews } from './watches.ts';
 
 /**
@@ -81,14 +89,7 @@ export class Gate {
       fn(this.#turn);
       return this.#turn;
     }
-    const turn: Turn = {
-      by,
-      records: [],
-      key: undefined,
-      accepted: undefined,
-      after: this.proposed,
-      done: () => undefined,
-    };
+    const turn = newTurn(by, this.proposed);
     this.#turn = turn;
     try {
       fn(turn);
@@ -280,6 +281,8 @@ export class Gate {
   #tellReader(news: WatchNews): void {
     const { pane, message } = news;
     if (news.type !== 'found') {
+      // A pane that stands still has given up its actor, and what it was to make of the message is still on record.
+      if (news.type === 'gone' && hasWork(this.proposed, pane)) this.#ensure([pane]);
       this.#send({ type: 'tell', pane, event: { type: news.type, message } });
       return;
     }
@@ -304,7 +307,7 @@ export class Gate {
   // ---- actors
 
   #send(event: SessionEvent): void {
-    // Only a pane that this server does not know is not there by now.
+    // Not there by now: a pane that this server does not know, or one without work for which a message is over.
     if (event.type === 'tell' && !this.#actors.has(event.pane)) return;
     this.#wake();
     this.#actors.send(event);
@@ -400,9 +403,7 @@ export class Gate {
       return;
     }
     const before = this.proposed;
-    const nowIso = new Date(this.#clock.now()).toISOString();
-    const at = nowIso > before.private.at ? nowIso : before.private.at;
-    const record: Rec = { seq: before.view.seq + 1, at, ...(turn.by === undefined ? {} : { by: turn.by }), ...fact };
+    const record = recordOf(fact, before, turn, this.#clock.now());
     this.proposed = foldState(before, record);
     turn.records.push(record);
     this.#events.proposed(record, before);

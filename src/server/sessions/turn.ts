@@ -1,7 +1,7 @@
 import { isTerminal } from '../../protocol/names.ts';
 import type { CommandKey } from '../../ports/journal.ts';
 import { entryLimits } from '../../ports/journal.ts';
-import type { Rec } from '../../protocol/records.ts';
+import type { Fact, Rec } from '../../protocol/records.ts';
 import type { State } from '../../protocol/state.ts';
 
 /** All that one cause (a command, a report of a stage, a timer) has made: stored together or not at all. */
@@ -55,6 +55,18 @@ function weight(record: Rec): number {
 
 function sizeOf(value: unknown): number {
   return value === undefined ? 0 : JSON.stringify(value).length * 3;
+}
+
+/** A turn that has made nothing yet. */
+export function newTurn(by: string | undefined, after: State): Turn {
+  return { by, records: [], key: undefined, accepted: undefined, after, done: () => undefined };
+}
+
+/** The record of a fact behind the state `before`. Its time never goes back, whatever the clock does. */
+export function recordOf(fact: Fact, before: State, { by }: Turn, nowMs: number): Rec {
+  const nowIso = new Date(nowMs).toISOString();
+  const at = nowIso > before.private.at ? nowIso : before.private.at;
+  return { seq: before.view.seq + 1, at, ...(by === undefined ? {} : { by }), ...fact };
 }
 
 /** The run that answers: the one that was named for it, or the one that stood there already and has moved; undefined when there is neither. */

@@ -114,14 +114,11 @@ export class Watches {
     this.#open?.delete(message);
   }
 
+  /** Every pane with tasks hears of it, whether it reads or not: a task may be about a message that somebody named. */
   #leave(message: string, state: State): void {
-    // Also a pane that was turned off since: nobody else would end its wait for the rest.
-    const panes = new Set([
-      ...this.#world.readers(state).map(({ pane }) => pane),
-      ...(this.#open?.get(message)?.keys() ?? []),
-    ]);
     this.#open?.delete(message);
-    for (const pane of panes) this.#news.push({ type: 'gone', pane, message });
+    for (const [pane, { declaration }] of Object.entries(state.private.panes))
+      if (declaration.tasks === true) this.#news.push({ type: 'gone', pane, message });
   }
 
   #found(pane: string, message: string, tasks: TaskChange[], streaming: boolean): void {

@@ -366,3 +366,35 @@ describe('[T39] trying again', () => {
     await host.ok(retry('t1'));
   });
 });
+
+describe('[T23] what a pane that does not read any more', () => {
+  it('was to make of a message is not wanted after an edit either', async () => {
+    const host = await start();
+    await host.ok({ type: 'message.add', session: 'c1', id: 'm', role: 'assistant', message: 'm1', text: 'a * b' });
+    const { signal } = host.call('m1.0.2');
+    await host.open('c1', { works: { enabled: false } });
+    await host.ok({ type: 'message.edit', session: 'c1', id: 'e', message: 'm1', text: 'a b' });
+    expect(signal.aborted).toBe(true);
+  });
+});
+
+describe('[T23] what a paused pane was to make of a message', () => {
+  it.each(['open', 'queued'] as const)(
+    'is not wanted any more after an edit, also by a pane without an actor: %s',
+    async (where) => {
+      const host = await start();
+      const say = (message: string) =>
+        host.ok({ type: 'message.add', session: 'c1', id: message, role: 'assistant', message, text: 'a * b' });
+      await host.ok({ type: 'pane.pause', session: 'c1', id: 'p', pane: 'works' });
+      await say('m1');
+      if (where === 'queued') await say('m2');
+      const edited = where === 'queued' ? 'm2' : 'm1';
+      await host.crash();
+      await host.ok({ type: 'message.edit', session: 'c1', id: 'e', message: edited, text: 'a b' });
+      await host.ok({ type: 'pane.resume', session: 'c1', id: 'r', pane: 'works' });
+      if (where === 'queued') await answer(host, 'm1.0.2');
+      await host.clock.advance(1_000);
+      expect(host.calls.map(({ stage }) => stage)).toEqual(where === 'queued' ? ['m1.0.2'] : []);
+    },
+  );
+});
