@@ -12,7 +12,7 @@ import {
   type Sight,
   type Submitted,
 } from './a1111-server.ts';
-import { linkAbort } from './openai-client.ts';
+import { linkAbort } from './abort-link.ts';
 import { providerError } from './openai-errors.ts';
 
 export type { A1111Options } from './a1111-server.ts';

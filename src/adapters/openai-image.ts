@@ -1,7 +1,8 @@
 import type { Image, ImageModel, ImageRequest, Report } from '../ports/models.ts';
 import { ProviderError } from '../ports/errors.ts';
 import { isWhole, sniff } from './image-bytes.ts';
-import { linkAbort, readBody, upstreamOf, watchedBody, watchedFetch, type Call, type Link } from './openai-client.ts';
+import { linkAbort, type Link } from './abort-link.ts';
+import { readBody, upstreamOf, watchedBody, watchedFetch, type Call } from './openai-client.ts';
 import { bodyError, field, parseJson, plainText, providerError, type Upstream } from './openai-errors.ts';
 import { serverEvents } from './sse-events.ts';
 

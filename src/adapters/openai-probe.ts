@@ -2,7 +2,8 @@ import type { Probe } from '../ports/models.ts';
 import { ProviderError } from '../ports/errors.ts';
 import { openaiText, type OpenaiTextOptions } from './openai-text.ts';
 import type { OpenaiImageOptions } from './openai-image.ts';
-import { linkAbort, readBody, upstreamOf, watchedFetch, type Call } from './openai-client.ts';
+import { linkAbort } from './abort-link.ts';
+import { readBody, upstreamOf, watchedFetch, type Call } from './openai-client.ts';
 import { cleanMessage, field, parseJson, type Upstream } from './openai-errors.ts';
 
 /** Longest that one engine's check may take. */

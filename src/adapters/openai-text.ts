@@ -1,7 +1,8 @@
 import type { Report, TextModel, TextRequest } from '../ports/models.ts';
 import { ProviderError } from '../ports/errors.ts';
 import { utf8Bytes } from '../protocol/text.ts';
-import { linkAbort, preload, upstreamOf, watchedBody, watchedFetch, type Call } from './openai-client.ts';
+import { linkAbort } from './abort-link.ts';
+import { preload, upstreamOf, watchedBody, watchedFetch, type Call } from './openai-client.ts';
 import { bodyError, field, networkError, parseJson, plainText, providerError, type Upstream } from './openai-errors.ts';
 import { thinkFilter } from './think-filter.ts';
 
